@@ -71,5 +71,5 @@ class SegmentationModel(abc.ABC):
             on the others in the request.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # a model on the CPU has nothing to let go of
         """Let go of the device's memory; the model is not used afterwards."""

@@ -90,7 +90,7 @@ class GrabCutModel(SegmentationModel):
 
     def encode(self, frame: RgbdFrame) -> SceneEmbedding:
         """Find the planes; a frame whose depth is missing or empty is encoded by colour alone."""
-        color_bgr = cv2.cvtColor(frame.color, cv2.COLOR_RGB2BGR)
+        color_bgr = np.ascontiguousarray(frame.color[..., ::-1])
         if frame.depth is None or not frame.depth_m.any():
             return SceneEmbedding(color_bgr, None, ())
         return SceneEmbedding(color_bgr, frame.depth_m, tuple(_find_planes(frame.depth_m)))
@@ -112,7 +112,8 @@ def _candidates(scene: SceneEmbedding, prompt: Prompt, multimask: bool) -> list[
     for trimap in trimaps:
         suggested = Mask.from_array((trimap & 1).astype(bool))
         found = Mask.from_array(_grab_cut(scene.color_bgr, trimap))
-        mask = dataclasses.replace(found, score=iou(suggested, found), object_id=prompt.object_id)
+        score = 0.0 if found.is_empty else iou(suggested, found)  # two empty masks agree, but on nothing
+        mask = dataclasses.replace(found, score=score, object_id=prompt.object_id)
         if not any(iou(mask, other) > 0.98 for other in masks):
             masks.append(mask)
     return sorted(masks, key=lambda mask: -mask.score)
@@ -133,16 +134,18 @@ def _trimap_of_box(scene: SceneEmbedding, prompt: Prompt) -> NDArray[np.uint8]:
 
 
 def _trimap_of_points(scene: SceneEmbedding, prompt: Prompt, edge: float) -> NDArray[np.uint8]:
-    region = np.zeros(scene.color_bgr.shape[:2], dtype=bool)
+    region, border = np.zeros(scene.color_bgr.shape[:2], dtype=bool), BORDER
     pixels = np.floor(prompt.point_array).astype(int)
     for (x, y), label in zip(pixels, prompt.label_array, strict=True):
         if label == FOREGROUND:
-            region |= _grow(scene, int(x), int(y), edge)
+            surface = _grow_by_depth(scene, int(x), int(y), edge)
+            if surface is None:
+                surface, border = _grow_by_color(scene.color_bgr, int(x), int(y)), COLOR_BORDER
+            region |= surface
     for (x, y), label in zip(pixels, prompt.label_array, strict=True):
         if label != FOREGROUND:
             region &= ~_disk(region.shape, x, y, 4 * CLICK_RADIUS)
     trimap = np.full(region.shape, cv2.GC_BGD, dtype=np.uint8)
-    border = COLOR_BORDER if scene.depth_m is None else BORDER
     around = cv2.dilate(region.view(np.uint8), _ellipse(2 * border + 1)).view(bool)
     trimap[around] = cv2.GC_PR_BGD
     trimap[region] = cv2.GC_PR_FGD
@@ -156,25 +159,27 @@ def _mark_points(trimap: NDArray[np.uint8], prompt: Prompt) -> None:
         trimap[_disk(trimap.shape, x, y, CLICK_RADIUS)] = sure
 
 
-def _grow(scene: SceneEmbedding, x: int, y: int, edge: float) -> NDArray[np.bool_]:
-    """The region that a click suggests."""
+def _grow_by_depth(scene: SceneEmbedding, x: int, y: int, edge: float) -> NDArray[np.bool_] | None:
+    """The surface around a click that stands out of a plane; None where depth shows nothing that does."""
     if scene.depth_m is None or not _window(scene.depth_m, x, y, SEED_WINDOW).any():
-        return _grow_by_color(scene.color_bgr, x, y)
+        return None
     depth_m = scene.depth_m
     step = _depth_step(depth_m)
     plane = _plane_beneath(scene, x, y, PLANE_WINDOW)
     standing = depth_m > 0
-    height = 0.0 if plane is None else _height(plane, depth_m, x, y)
-    if plane is not None and height > STANDS_OUT / 2:
+    if plane is not None:
+        height = _height(plane, depth_m, x, y)
+        if height <= STANDS_OUT / 2:
+            return None  # flat on the plane: its surface would be the table's
         standing &= plane > min(STANDS_OUT, height / 2)
     for coarser in (edge, *(other for other in sorted(SURFACE_EDGES) if other > edge)):
         part = _surface_at(standing & (step <= coarser * depth_m), x, y)
         if np.count_nonzero(part) >= SMALLEST_SURFACE:
             break
     else:
-        return _grow_by_color(scene.color_bgr, x, y)
+        return None
     # The surface lost a pixel at its edges to the depth step; holes and specks are filled from around them.
-    part = cv2.dilate(part, np.ones((3, 3), np.uint8))
+    part = cv2.dilate(part, np.ones((3, 3), np.uint8)).astype(np.uint8, copy=False)
     return cv2.morphologyEx(part, cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)).view(bool)
 
 

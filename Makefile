@@ -1,0 +1,44 @@
+# Two commands for a fresh machine: `make demo` and `make test`. Everything goes into .venv.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= demo_output
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+SETUP := setup.py setup.cfg pyproject.toml constraints.txt
+
+.PHONY: demo test lint types unit clean
+
+demo: $(VENV)/.demo
+	$(BIN)/sam-perception demo --out $(OUT)
+
+test: lint types unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "sam_perception needs Python 3.10 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is missing: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(VENV)/bin/python $(SETUP)
+	$(PIP) --editable .
+	@touch $@
+
+# --no-deps: Meta's originals, the tests' independent answer, ask for torchvision, of which they need nothing here.
+$(VENV)/.test: $(VENV)/bin/python $(SETUP) requirements-test-originals.txt
+	$(PIP) setuptools --editable '.[models,render,test]'
+	SAM2_BUILD_CUDA=0 $(PIP) --no-deps --no-build-isolation --requirement requirements-test-originals.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist *.egg-info

@@ -1,0 +1,86 @@
+"""`sam-perception bench`: timings of this package beside other ways, as medians and ratios of one run."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import itertools
+import json
+import os
+import platform
+from typing import Any
+
+from tqdm import tqdm
+
+from sam_perception.benchmarks import conversions, deprojection, prompting
+from sam_perception.benchmarks.timing import Row
+from sam_perception.commands.options import add_model_options, model_options
+from sam_perception.errors import InvalidInputError
+from sam_perception.frame_files import read_sample
+from sam_perception.prompts import Prompt
+
+SUBJECTS = ("prompting", "deprojection", "conversions")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add this command to the parser."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="time this package beside other ways",
+        description="Time a warm prompt beside encoding each time, deprojection beside a per-pixel loop and other "
+        "libraries that are installed, and conversions, on the sample scene.",
+    )
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)} (default: all)")
+    parser.add_argument("--repeats", type=int, default=5, help="counted runs of the slow ways (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_model_options(parser)
+    parser.set_defaults(run=run, model=prompting.DEFAULT_MODEL)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print."""
+    subjects = options.subjects or list(SUBJECTS)
+    unknown = [subject for subject in subjects if subject not in SUBJECTS]
+    if unknown:
+        raise InvalidInputError.for_field("SUBJECT", f"of {', '.join(SUBJECTS)}", unknown[0])
+    if options.repeats < 1:
+        raise InvalidInputError.for_field("--repeats", "1 or more", options.repeats)
+    rows: list[Row] = []
+    notes: list[str] = []
+    for subject in tqdm(subjects, desc="measuring", disable=None, leave=False):
+        rows += _measure(subject, options, notes)
+    if options.json:
+        content = {"machine": _machine(), "notes": notes, "rows": [dataclasses.asdict(row) for row in rows]}
+        print(json.dumps(content, indent=2))
+    else:
+        _print_table(rows)
+        for note in notes:
+            print(note)
+    return 0
+
+
+def _measure(subject: str, options: argparse.Namespace, notes: list[str]) -> list[Row]:
+    frame = read_sample()
+    if subject == "deprojection":
+        return deprojection.measure(frame, options.repeats)
+    if subject == "conversions":
+        return conversions.measure(frame, deprojection.disk_with_depth(frame), options.repeats)
+    if options.model == prompting.DEFAULT_MODEL and importlib.util.find_spec("transformers") is None:
+        notes.append('prompting was left out: SAM needs torch and transformers: pip install "sam-perception[models]"')
+        return []
+    model, weights = prompting.load_for_timing(options.model, model_options(options))
+    click = Prompt(points=[[frame.width / 2, frame.height / 2]])
+    return prompting.measure(model, weights, frame, click, options.repeats)
+
+
+def _print_table(rows: list[Row]) -> None:
+    for subject, group in itertools.groupby(rows, key=lambda row: row.subject):
+        print(subject)
+        for row in group:
+            times = f"x {row.ratio:.1f}" if row.ratio != 1 else ""
+            print(f"  {row.way:<44} {row.median_ms:>10.3f} ms {times:>10}   {row.note}".rstrip())
+
+
+def _machine() -> dict[str, Any]:
+    return {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
