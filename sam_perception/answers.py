@@ -242,7 +242,7 @@ def _draw_box(picture: NDArray[np.uint8], box: OrientedBox, frame: RgbdFrame, co
 def _draw_id(picture: NDArray[np.uint8], mask: Mask) -> None:
     if mask.is_empty:
         return
-    x_min, y_min, x_max, y_max = mask.box
+    x_min, y_min, x_max, _ = mask.box
     text, font, scale = str(mask.object_id), cv2.FONT_HERSHEY_SIMPLEX, 0.5
     (width, height), _ = cv2.getTextSize(text, font, scale, 1)
     x, y = (x_min + x_max - width) // 2, max(y_min - 4, height + 4)

@@ -25,8 +25,8 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one sentence, without a screenful of usage before it."""
 
     def error(self, message: str) -> NoReturn:
+        """Print it and exit with 2."""
         self.exit(EXIT_BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """`--point -5,10` as `--point=-5,10`: argparse takes what begins with a dash for an option unless it is a number."""
+    """`--point -5,10` as `--point=-5,10`: argparse takes what begins with a dash for an option."""
     joined: list[str] = []
     for argument in arguments:
         if joined and joined[-1] in ("--point", "--box") and _NEGATIVE_NUMBERS.match(argument):

@@ -19,7 +19,7 @@ class EmbeddingCache:
     def __init__(self, max_bytes: int = 1 << 30) -> None:
         if not max_bytes >= 0:
             raise InvalidInputError.for_field("cache_bytes", "0 or more", max_bytes)
-        self._max_bytes = int(max_bytes)
+        self._max_bytes = max_bytes
         self._embeddings: OrderedDict[Hashable, Embedding] = OrderedDict()
         self._bytes = 0
         self.evictions = 0

@@ -80,6 +80,15 @@ class _Request:
     multimask: bool
     answer: Future[SegmentationResult] = dataclasses.field(default_factory=Future)
 
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error, and let go of the answer.
+
+        The error's traceback leads to this request: were the answer still in it, frame and embedding would stay
+        until the garbage collector found the cycle.
+        """
+        answer, self.answer = self.answer, Future()
+        answer.set_exception(error)
+
 
 class SegmentationEngine:
     """Holds recent frames, encodes each at most once, and answers prompts on any of them.
@@ -125,7 +134,8 @@ class SegmentationEngine:
         self._history = FrameHistory(history_seconds, history_bytes)
         self._cache = EmbeddingCache(cache_bytes)
         self._requests: deque[_Request] = deque()
-        self._background_done: HeldFrame | None = None
+        self._newest_encoded: int | bytes | None = None  # key of the last frame encoded while it was the newest
+        self._keyframe_stamp_ns: int | None = None  # of the last background encode
         self._stats = EngineStats()
         self._closed = False
         self._worker = threading.Thread(target=self._work, name="segmentation-engine", daemon=True)
@@ -179,11 +189,15 @@ class SegmentationEngine:
             held = given or self._history.find(stamp)
         self._refuse_unsupported(prompts)
         request = _Request(held, _numbered([p.fitted_to(*held.frame.size) for p in prompts]), multimask)
+        answer = request.answer
         with self._wake:
             self._refuse_if_closed()
             self._requests.append(request)
             self._wake.notify_all()
-        return request.answer.result()
+        try:
+            return answer.result()
+        finally:
+            del answer  # see _Request.fail
 
     @property
     def stats(self) -> EngineStats:
@@ -210,6 +224,7 @@ class SegmentationEngine:
         with self._wake:
             self._history.clear()
             self._cache.clear()
+            self._keyframe_stamp_ns = None
 
     def close(self) -> None:
         """Finish what is being computed, refuse what waits, and let go of the model. Safe to call twice."""
@@ -241,7 +256,7 @@ class SegmentationEngine:
             self._history.clear()
             self._cache.clear()
         for request in waiting:
-            request.answer.set_exception(EngineClosedError("the engine was closed before it answered this request"))
+            request.fail(EngineClosedError("the engine was closed before it answered this request"))
         self.model.close()
 
     def _serve(self, first: _Request) -> None:
@@ -255,7 +270,7 @@ class SegmentationEngine:
             return
         try:
             embedding, encode_ms = self._encode(first.held)
-        except Exception as error:
+        except BaseException as error:  # even SystemExit: a worker that ended would leave every caller waiting
             for request in [first, *self._take_waiting(first.held)]:
                 self._fail(request, error)
             return
@@ -269,6 +284,9 @@ class SegmentationEngine:
             return taken
 
     def _encode(self, held: HeldFrame) -> tuple[Embedding, float]:
+        with self._wake:
+            if held is self._history.newest:
+                self._newest_encoded = held.key
         start = time.perf_counter()
         embedding = self.model.encode(held.frame)
         encode_ms = (time.perf_counter() - start) * 1e3
@@ -282,7 +300,7 @@ class SegmentationEngine:
         start = time.perf_counter()
         try:
             candidates = self.model.decode(embedding, request.prompts, request.multimask)
-        except Exception as error:
+        except BaseException as error:
             self._fail(request, error)
             return
         decode_ms = (time.perf_counter() - start) * 1e3
@@ -292,37 +310,35 @@ class SegmentationEngine:
             SegmentationResult(request.held.frame, candidates, encode_ms == 0.0, encode_ms, decode_ms)
         )
 
-    def _fail(self, request: _Request, error: Exception) -> None:
+    def _fail(self, request: _Request, error: BaseException) -> None:
         with self._wake:
             self._count(failures=1)
-        request.answer.set_exception(error)
+        request.fail(error)
 
     def _background_frame(self) -> HeldFrame | None:
         """The newest frame if it is due to be encoded unasked; called with the lock held."""
         newest = self._history.newest
-        if self._encoding == "on_demand" or newest is None or newest is self._background_done:
+        if self._encoding == "on_demand" or newest is None or newest.key == self._newest_encoded:
             return None
-        if newest.key in self._cache:
-            return None
-        if self._encoding == "keyframe" and self._background_done is not None:
-            since_ns = newest.frame.stamp_ns - self._background_done.frame.stamp_ns
+        if self._encoding == "keyframe" and self._keyframe_stamp_ns is not None:
+            since_ns = newest.frame.stamp_ns - self._keyframe_stamp_ns
             if 0 <= since_ns < self._keyframe_ns:
                 return None
         return newest
 
     def _encode_in_background(self, held: HeldFrame) -> None:
+        with self._wake:
+            self._keyframe_stamp_ns = held.frame.stamp_ns
         try:
             embedding, encode_ms = self._encode(held)
-        except Exception as error:
+        except BaseException as error:
             with self._wake:
-                self._background_done = held
                 self._count(failures=1)
             _log.warning("background encoding failed: %s", error)
             for request in self._take_waiting(held):
                 self._fail(request, error)
             return
         with self._wake:
-            self._background_done = held
             self._count(background_encodes=1)
         for request in self._take_waiting(held):
             self._answer(request, embedding, encode_ms)
@@ -369,5 +385,5 @@ def _content_key(frame: RgbdFrame) -> bytes:
     for image in (frame.color, frame.depth):
         if image is not None:
             digest.update(image.dtype.str.encode())
-            digest.update(memoryview(image if image.flags.c_contiguous else image.copy()).cast("B"))
+            digest.update(image.tobytes())
     return digest.digest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def read_frame(
         InvalidInputError: a file that is missing, damaged, of another kind, or of another size than the colour image.
     """
     intrinsics, extra = (None, {}) if camera is None else _read_camera_file(Path(camera))
-    scale = depth_scale_m if depth_scale_m is not None else float(extra.get("depth_scale_m", 0.001))
+    scale = depth_scale_m if depth_scale_m is not None else extra.get("depth_scale_m", 0.001)
     image = read_color(color)
     depth_image = None if depth is None else read_depth(depth)
     if depth_image is not None and depth_image.shape != image.shape[:2]:
@@ -60,7 +61,7 @@ def read_frame(
             f"{camera}", f"intrinsics of the colour image, {_size(image.shape)}", _size(intrinsics.size)
         )
     return RgbdFrame(
-        image, depth_image, intrinsics, stamp_ns, str(extra.get("frame_id", "camera_color_optical_frame")), scale
+        image, depth_image, intrinsics, stamp_ns, extra.get("frame_id", "camera_color_optical_frame"), scale
     )
 
 
@@ -97,6 +98,14 @@ def read_depth(path: Path | str) -> NDArray[np.generic]:
     return array.astype(array.dtype.newbyteorder("="))
 
 
+def read_label_image(path: Path | str) -> NDArray[np.generic]:
+    """(H, W) integer image of object ids, 0 for none."""
+    with _open_image(path) as image:
+        if image.mode not in ("L", "P", "I;16", "I"):
+            raise InvalidInputError.for_field(f"{path}", "a one-band image of object ids", f"a {image.mode} image")
+        return np.asarray(_loaded(image, path))
+
+
 def read_camera(path: Path | str) -> CameraIntrinsics:
     """Intrinsics from a JSON or YAML file.
 
@@ -110,21 +119,37 @@ def read_camera(path: Path | str) -> CameraIntrinsics:
     return _read_camera_file(Path(path))[0]
 
 
-def _read_camera_file(path: Path) -> tuple[CameraIntrinsics, Mapping[str, Any]]:
+def _read_camera_file(path: Path) -> tuple[CameraIntrinsics, dict[str, Any]]:
+    """The intrinsics, and depth_scale_m and frame_id where the file has them."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidInputError.for_field(f"{path}", "a readable camera file", _reason(error)) from None
     try:
         content = json.loads(text) if path.suffix == ".json" else next(iter(yaml.safe_load_all(text)), None)
-    except (ValueError, yaml.YAMLError) as error:
-        raise InvalidInputError.for_field(f"{path}", "JSON (.json) or YAML", str(error).replace("\n", " ")) from None
+    except Exception as error:  # PyYAML lets through whatever its constructors raise (`!!bool x`: KeyError)
+        raise InvalidInputError.for_field(
+            f"{path}", "JSON (.json) or YAML", _reason(error).replace("\n", " ")
+        ) from None
     if not isinstance(content, Mapping):
         raise InvalidInputError.for_field(f"{path}", "a mapping with the camera's intrinsics", type(content).__name__)
     try:
-        return _intrinsics(content), content
+        return _intrinsics(content), _extra(content)
     except InvalidInputError as error:
         raise InvalidInputError(f"{path}: {error}") from None
+
+
+def _extra(content: Mapping[str, Any]) -> dict[str, Any]:
+    extra: dict[str, Any] = {}
+    if "depth_scale_m" in content:
+        (extra["depth_scale_m"],) = _floats("depth_scale_m", [content["depth_scale_m"]])
+        if not 0 < extra["depth_scale_m"] < float("inf"):
+            raise InvalidInputError.for_field("depth_scale_m", "metres per unit, more than 0", extra["depth_scale_m"])
+    header = content.get("header")
+    frame_id = content.get("frame_id", header.get("frame_id") if isinstance(header, Mapping) else None)
+    if frame_id:
+        extra["frame_id"] = str(frame_id)
+    return extra
 
 
 def _intrinsics(content: Mapping[str, Any]) -> CameraIntrinsics:
@@ -136,9 +161,9 @@ def _intrinsics(content: Mapping[str, Any]) -> CameraIntrinsics:
         values = {"fx": matrix[0], "fy": matrix[4], "cx": matrix[2], "cy": matrix[5]}
         coefficients = content.get("d", content.get("D", content.get("distortion_coefficients", ())))
         if isinstance(coefficients, Mapping):
-            coefficients = coefficients.get("data", ())
-    width = content["width"] if "width" in content else _field(content, "image_width")
-    height = content["height"] if "height" in content else _field(content, "image_height")
+            coefficients = _field(coefficients, "data", "distortion_coefficients.data")
+    width = content["image_width"] if "image_width" in content else _field(content, "width")
+    height = content["image_height"] if "image_height" in content else _field(content, "height")
     coefficients = _floats("distortion", coefficients)
     name = str(content.get("distortion_model", "plumb_bob" if coefficients else "none")).lower()
     model = _MODEL_NAMES.get(name, name)
@@ -158,27 +183,32 @@ def _matrix(content: Mapping[str, Any]) -> list[float]:
     )
 
 
-def _field(content: Mapping[str, Any], name: str) -> Any:
+def _field(content: Mapping[str, Any], name: str, shown_as: str = "") -> Any:
     if name not in content:
-        raise InvalidInputError.for_field(name, "a number", "nothing: the field is missing")
+        raise InvalidInputError.for_field(shown_as or name, "a value", "nothing: the field is missing")
     return content[name]
 
 
 def _floats(name: str, values: Any) -> list[float]:
     try:
+        if isinstance(values, (str, Mapping)):
+            raise TypeError
         return [float(value) for value in values]
-    except (TypeError, ValueError):
-        raise InvalidInputError.for_field(name, "a list of numbers", repr(values)) from None
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInputError.for_field(name, "a list of numbers", reprlib.repr(values)) from None
 
 
 def _read_npy(path: Path) -> NDArray[np.generic]:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # a damaged header ends in whatever numpy's parser raises
         raise InvalidInputError.for_field(f"{path}", "a .npy file with depth", _reason(error)) from None
     if array.ndim != 2:
         raise InvalidInputError.for_field(f"{path}", "shape (H, W)", array.shape)
-    return array
+    if array.dtype.kind != "f" and array.dtype.newbyteorder("=") != np.uint16:
+        raise InvalidInputError.for_field(f"{path}", "uint16 or floating point depth", array.dtype)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _open_image(path: Path | str) -> Image.Image:
@@ -186,7 +216,7 @@ def _open_image(path: Path | str) -> Image.Image:
         return Image.open(path)
     except UnidentifiedImageError:
         raise InvalidInputError.for_field(f"{path}", "an image file", "content of no known image format") from None
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's formats differ in what damage makes them raise
         raise InvalidInputError.for_field(f"{path}", "a readable image file", _reason(error)) from None
 
 
@@ -194,7 +224,7 @@ def _loaded(image: Image.Image, path: Path | str) -> Image.Image:
     """Decode all of it now: a truncated file is found here and not in the middle of the work."""
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:
         raise InvalidInputError.for_field(
             f"{path}", "a whole image file", f"a damaged one ({_reason(error)})"
         ) from None

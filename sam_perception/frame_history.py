@@ -6,10 +6,13 @@ import bisect
 import dataclasses
 import itertools
 
+import numpy as np
+
 from sam_perception.errors import FrameNotHeldError, InvalidInputError
 from sam_perception.frames import NANOSECONDS, RgbdFrame
 
 _AGES_SHOWN = 8
+_FOREVER_S = 1e9
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,8 +39,8 @@ class FrameHistory:
             raise InvalidInputError.for_field("history_seconds", "0 or more", max_seconds)
         if not max_bytes >= 0:
             raise InvalidInputError.for_field("history_bytes", "0 or more", max_bytes)
-        self._max_age_ns = int(max_seconds * NANOSECONDS)
-        self._max_bytes = int(max_bytes)
+        self._max_age_ns = int(min(max_seconds, _FOREVER_S) * NANOSECONDS)
+        self._max_bytes = max_bytes
         self._held: list[HeldFrame] = []
         self._bytes = 0
         self._keys = itertools.count(1)
@@ -89,7 +92,10 @@ class FrameHistory:
 
         Raises:
             FrameNotHeldError: there is none; the message lists the ages of those that are held.
+            InvalidInputError: a stamp that is no integer, such as seconds.
         """
+        if stamp_ns is not None and (isinstance(stamp_ns, bool) or not isinstance(stamp_ns, (int, np.integer))):
+            raise InvalidInputError.for_field("stamp", "an integer of nanoseconds, or None", repr(stamp_ns))
         if not self._held:
             raise FrameNotHeldError("no frame is held yet: no image has arrived; check the camera's topic or add_frame")
         newest = self._held[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,11 @@ class CameraIntrinsics:
 
     def _check_distortion(self) -> None:
         model = self.distortion_model or "none"
-        if model not in DISTORTION_MODELS:
+        if not isinstance(model, str) or model not in DISTORTION_MODELS:
             known = ", ".join(DISTORTION_MODELS)
             raise InvalidInputError.for_field("CameraIntrinsics.distortion_model", f"one of {known}", repr(model))
+        if isinstance(self.distortion, str) or not isinstance(self.distortion, Iterable):
+            raise InvalidInputError.for_field("CameraIntrinsics.distortion", "a list of numbers", repr(self.distortion))
         coefficients = tuple(
             _finite(f"CameraIntrinsics.distortion[{i}]", value) for i, value in enumerate(self.distortion)
         )
@@ -109,7 +112,8 @@ class RgbdFrame:
         frame_id: name of the optical frame (x right, y down, z forward).
         depth_scale_m: metres per unit of an integer depth; 0.001 for 16UC1.
 
-    The arrays are kept, not copied, and seen through read-only views: give the frame arrays that nobody writes to later.
+    The arrays are kept, not copied, and seen through read-only views: give the frame arrays that nobody writes to
+    later.
 
     Raises:
         InvalidInputError: wrong shape or dtype, depth or intrinsics of another size, a stamp below 0.
@@ -125,6 +129,10 @@ class RgbdFrame:
     def __post_init__(self) -> None:
         self._check_color()
         self._check_depth()
+        if self.intrinsics is not None and not isinstance(self.intrinsics, CameraIntrinsics):
+            raise InvalidInputError.for_field(
+                "RgbdFrame.intrinsics", "CameraIntrinsics", type(self.intrinsics).__name__
+            )
         if self.intrinsics is not None and self.intrinsics.size != self.size:
             raise InvalidInputError.for_field(
                 "RgbdFrame.intrinsics",
@@ -197,9 +205,12 @@ class RgbdFrame:
 
 def depth_to_metres(depth: NDArray[np.generic], scale_m: float = 0.001) -> NDArray[np.float32]:
     """Depth of any shape in metres: integers times ``scale_m``, floats as they are, 0 for whatever is no data."""
-    if depth.dtype.kind in "ui":
+    if depth.dtype.kind == "u":
         return np.multiply(depth, np.float32(scale_m), dtype=np.float32)
-    metres = depth.astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is no data either
+        metres = depth.astype(np.float32)
+    if depth.dtype.kind == "i":
+        metres *= np.float32(scale_m)
     metres[~np.isfinite(metres) | (metres < 0)] = 0
     return metres
 
@@ -207,8 +218,8 @@ def depth_to_metres(depth: NDArray[np.generic], scale_m: float = 0.001) -> NDArr
 def _finite(field: str, value: object) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise InvalidInputError.for_field(field, "a number", repr(value)) from None
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInputError.for_field(field, "a number", f"{value!r:.60}") from None
     if not math.isfinite(number):
         raise InvalidInputError.for_field(field, "a finite number", number)
     return number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Sequence
 from typing import TypedDict
 
@@ -33,7 +34,8 @@ class Mask:
         image_size: (height, width) of the full image.
         score: the model's own estimate of the mask's IoU, 0..1.
         stability: IoU between the mask at a stricter and at a looser threshold, 0..1; 1 when there are no logits.
-        logits: (h', w') float32 low-resolution logits, to be fed back as ``Prompt.logits``; None when the model has none.
+        logits: (h', w') float32 low-resolution logits, to be fed back as ``Prompt.logits``; None when the model has
+            none.
         object_id: which object this is; 0: not numbered yet.
         label: what it is called; empty when nobody said.
 
@@ -138,7 +140,10 @@ class Mask:
         return self.x + x, self.y + y, self.x + x + width, self.y + y + height
 
     def boundary(self, thickness: int = 1) -> NDArray[np.bool_]:
-        """(H, W) bool: pixels of the mask at most ``thickness`` px (4-neighbourhood) from its border; the image's edge counts."""
+        """(H, W) bool: pixels of the mask fewer than ``thickness`` steps (4-neighbourhood) from its outermost ones.
+
+        The image's edge counts as a border.
+        """
         padded = np.pad(self.crop, 1).view(np.uint8)
         cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
         inner = cv2.erode(padded, cross, iterations=thickness, borderValue=0)[1:-1, 1:-1].view(np.bool_)
@@ -174,6 +179,8 @@ def stability_score(
 
     Args:
         logits: (..., H, W).
+        threshold: above it a pixel is set.
+        offset: how much stricter and looser the two thresholds are.
 
     Returns:
         (...,) in 0..1. Source: "Segment Anything", appendix B (automatic mask generation, stable masks).
@@ -184,8 +191,14 @@ def stability_score(
 
 
 def label_image(masks: Sequence[Mask], image_size: tuple[int, int]) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(H, W) image whose pixel is an object's id, 0 for none; uint8, or uint16 past id 255. Better scores lie on top."""
+    """(H, W) image whose pixel is an object's id, 0 for none; uint8, or uint16 past id 255. Better scores lie on top.
+
+    Raises:
+        InvalidInputError: an id above 65535.
+    """
     largest = max((mask.object_id for mask in masks), default=0)
+    if largest > np.iinfo(np.uint16).max:
+        raise InvalidInputError.for_field("label_image", "object ids up to 65535, what 16 bits hold", largest)
     labels = np.zeros(image_size, dtype=np.uint8 if largest <= 255 else np.uint16)
     for mask in sorted(masks, key=lambda mask: mask.score):
         labels[mask.rows, mask.columns][mask.crop] = mask.object_id
@@ -194,6 +207,8 @@ def label_image(masks: Sequence[Mask], image_size: tuple[int, int]) -> NDArray[n
 
 def largest_component(mask: Mask) -> Mask:
     """The largest 8-connected part of a mask; an empty mask stays as it is."""
+    if mask.is_empty:  # OpenCV's connectedComponents crashes on an array without pixels
+        return mask
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.crop.astype(np.uint8), connectivity=8)
     if count <= 2:
         return mask
@@ -206,7 +221,7 @@ def largest_component(mask: Mask) -> Mask:
 def object_color(object_id: int) -> tuple[int, int, int]:
     """RGB colour of an object, distinct for neighbouring ids (hues a golden angle apart)."""
     hue = int((object_id * 137.508 + 20) % 360) // 2
-    red, green, blue = cv2.cvtColor(np.uint8([[[hue, 200, 255]]]), cv2.COLOR_HSV2RGB)[0, 0]  # type: ignore[call-overload,arg-type]
+    red, green, blue = cv2.cvtColor(np.array([[[hue, 200, 255]]], dtype=np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
     return int(red), int(green), int(blue)
 
 
@@ -242,16 +257,17 @@ def decode_rle(rle: RunLengths) -> NDArray[np.bool_]:
         InvalidInputError: a missing key, counts that cannot be read, or counts that do not fill the image.
     """
     try:
-        height, width = (int(value) for value in rle["size"])
+        height, width = (operator.index(value) for value in rle["size"])
         counts = rle["counts"]
     except (KeyError, TypeError, ValueError):
         raise InvalidInputError.for_field("rle", '{"size": [height, width], "counts": ...}', f"{rle!r:.80}") from None
     if isinstance(counts, bytes):
         counts = counts.decode("ascii", errors="replace")
-    runs = np.asarray(_unpack(counts) if isinstance(counts, str) else counts, dtype=np.int64)
-    if runs.ndim != 1 or (runs < 0).any() or int(runs.sum()) != height * width:
+    runs = _runs(_unpack(counts) if isinstance(counts, str) else counts)
+    total = sum(runs.tolist())  # numpy's sum would wrap around
+    if min(height, width) < 0 or (runs < 0).any() or total != height * width:
         raise InvalidInputError.for_field(
-            "rle.counts", f"runs that add up to {height}x{width} = {height * width} pixels", int(runs.sum())
+            "rle.counts", f"runs that add up to {height}x{width} = {height * width} pixels", total
         )
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, runs).reshape((height, width), order="F")
@@ -273,6 +289,16 @@ def _pack(counts: Sequence[int]) -> str:
             if not more:
                 break
     return "".join(characters)
+
+
+def _runs(counts: Sequence[int]) -> NDArray[np.integer]:
+    try:
+        runs = np.asarray(counts)
+    except ValueError:  # lists of unequal length
+        runs = np.asarray(None)
+    if runs.ndim != 1 or (runs.size and runs.dtype.kind not in "ui"):
+        raise InvalidInputError.for_field("rle.counts", "a list of whole numbers or COCO's text", f"{counts!r:.80}")
+    return runs.astype(np.int64) if runs.size == 0 else runs
 
 
 def _unpack(text: str) -> list[int]:

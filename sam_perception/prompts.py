@@ -50,6 +50,7 @@ class Prompt:
         object.__setattr__(self, "text", self.text.strip())
         if isinstance(self.object_id, bool) or not isinstance(self.object_id, (int, np.integer)) or self.object_id < 0:
             raise InvalidInputError.for_field("Prompt.object_id", "an integer, 0 or more", repr(self.object_id))
+        object.__setattr__(self, "object_id", int(self.object_id))
         if self.mask is not None and self.logits is not None:
             raise InvalidInputError("Prompt: expected mask or logits, got both; logits refine an earlier answer")
         if not self.kinds:
