@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs `sam-perception segment` on annotated RGB-D scenes, every click and every box, and prints the tables of docs/accuracy.md.
+"""Runs `sam-perception segment` on annotated RGB-D scenes and prints the tables of docs/accuracy.md.
 
 A folder of scenes holds NN-color.png, NN-depth.png, NN-labels.png, camera.json and objects.json (for each NN a list
 of id, name, box and click), as the real RealSense views do that this project is measured on.
@@ -48,8 +48,9 @@ def evaluate(folder: Path, scene: str, objects: list[dict], kind: str, model: st
     prompts = [part for item in objects for part in ("--next", option, ",".join(map(str, item[kind])))][1:]
     inputs = ["--color", files["color"], "--depth", files["depth"], "--camera", camera]
     printed = io.StringIO()
+    arguments = ("segment", *inputs, *prompts, "--model", model, "--out", out, "--json")
     with contextlib.redirect_stdout(printed):
-        code = cli.main([str(part) for part in ("segment", *inputs, *prompts, "--model", model, "--out", out, "--json")])
+        code = cli.main([str(part) for part in arguments])
     if code:
         sys.exit(f"{scene} {kind}: sam-perception segment ended with {code}")
     result = json.loads(printed.getvalue())
@@ -66,7 +67,7 @@ def evaluate(folder: Path, scene: str, objects: list[dict], kind: str, model: st
         if reference is not None and "centroid_m" in found:
             off = float(np.linalg.norm(reference - found["centroid_m"])) * 1e3
         overlap = np.count_nonzero(mask & truth) / np.count_nonzero(mask | truth)
-        rows.append({"scene": scene, "kind": kind, "name": item["name"], "iou": overlap, "off_mm": off, "on": on_object})
+        rows.append({"scene": scene, "kind": kind, "name": item["name"], "iou": overlap, "off": off, "on": on_object})
     return rows
 
 
@@ -80,18 +81,20 @@ def pixels_of_cloud(path: Path, camera) -> np.ndarray:
 
 
 def print_scenes(rows: list[dict]) -> None:
-    print("| scene | objects | IoU 1 click | IoU box | centroid off, click (median, mm) | centroid off, box (median, mm) "
-          "| cloud on object, click | cloud on object, box |")
+    columns = ("IoU", "centroid off (median, mm)", "cloud on object")
+    names = [f"{column}, {kind}" for column in columns for kind in ("click", "box")]
+    print(f"| scene | objects | {' | '.join(names)} |")
     print("|---|---|---|---|---|---|---|---|")
     for scene in [*dict.fromkeys(row["scene"] for row in rows), "all"]:
-        parts = {
-            kind: [row for row in rows if row["kind"] == kind and scene in (row["scene"], "all")] for kind in ("click", "box")
-        }
+        shown = [row for row in rows if scene in (row["scene"], "all")]
+        parts = {kind: [row for row in shown if row["kind"] == kind] for kind in ("click", "box")}
         iou = [np.mean([row["iou"] for row in parts[kind]]) for kind in parts]
-        off = [np.nanmedian([row["off_mm"] for row in parts[kind]]) for kind in parts]
+        off = [np.nanmedian([row["off"] for row in parts[kind]]) for kind in parts]
         on = [np.nanmean([row["on"] for row in parts[kind]]) for kind in parts]
-        print(f"| {scene} | {len(parts['click'])} | {iou[0]:.3f} | {iou[1]:.3f} | {off[0]:.1f} | {off[1]:.1f} "
-              f"| {on[0]:.1%} | {on[1]:.1%} |")
+        print(
+            f"| {scene} | {len(parts['click'])} | {iou[0]:.3f} | {iou[1]:.3f} | {off[0]:.1f} | {off[1]:.1f} "
+            f"| {on[0]:.1%} | {on[1]:.1%} |"
+        )
 
 
 def print_objects(rows: list[dict]) -> None:
@@ -100,8 +103,10 @@ def print_objects(rows: list[dict]) -> None:
     by_click = [row for row in rows if row["kind"] == "click"]
     by_box = [row for row in rows if row["kind"] == "box"]
     for click, box in zip(by_click, by_box, strict=True):
-        print(f"| {click['scene']} | {click['name']} | {click['iou']:.2f} | {box['iou']:.2f} "
-              f"| {click['off_mm']:.1f} | {box['off_mm']:.1f} |")
+        print(
+            f"| {click['scene']} | {click['name']} | {click['iou']:.2f} | {box['iou']:.2f} "
+            f"| {click['off']:.1f} | {box['off']:.1f} |"
+        )
 
 
 if __name__ == "__main__":

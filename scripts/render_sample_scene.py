@@ -64,6 +64,7 @@ class Camera:
 
     @property
     def camera_T_table(self) -> np.ndarray:
+        """(4, 4) pose of the table in the camera's optical frame."""
         return np.linalg.inv(self.table_T_camera)
 
 
@@ -182,7 +183,8 @@ def d435_depth(depth_m: np.ndarray, color_bgr: np.ndarray, gloss: np.ndarray, fx
         depth_m: (H, W) exact z-depth, metres.
         color_bgr: (H, W, 3) uint8, stands for the brightness that the matcher sees.
         gloss: (H, W) 0 = matt .. 1 = bare metal.
-        fx, fy: focal lengths in pixels.
+        fx: focal length along x, pixels.
+        fy: focal length along y, pixels.
         rng: numpy Generator.
 
     Returns:
@@ -471,9 +473,7 @@ def lay_out_items(rng) -> list:
 def cracker_box(position: tuple, euler_deg: tuple) -> Item:
     size = (0.155, 0.06, 0.21)
     panels = {"front": (0.0, 0.0, 0.7, 1.0), "side": (0.7, 0.0, 1.0, 1.0), "top": (0.72, 0.3, 0.98, 0.42)}
-    return Item(
-        "cracker box", [(box_mesh(size, panels), "carton")], [box_geom(size, 0.4)], position, euler_deg
-    )
+    return Item("cracker box", [(box_mesh(size, panels), "carton")], [box_geom(size, 0.4)], position, euler_deg)
 
 
 def soup_can(position: tuple, euler_deg: tuple) -> Item:
@@ -567,9 +567,7 @@ def orange(position: tuple, euler_deg: tuple) -> Item:
     radius = 0.037
     angle = np.linspace(-np.pi / 2, np.pi / 2, 40)
     dimple = 0.004 * np.exp(-(((np.pi / 2 - angle) / 0.16) ** 2))
-    profile = [
-        (radius * np.cos(t), radius * np.sin(t) * 0.96 - d) for t, d in zip(angle, dimple, strict=True)
-    ]
+    profile = [(radius * np.cos(t), radius * np.sin(t) * 0.96 - d) for t, d in zip(angle, dimple, strict=True)]
     collision = [f'type="ellipsoid" size="{radius} {radius} {0.96 * radius}" mass="0.2"']
     return Item("orange", [(lathe([profile]), "peel")], collision, position, euler_deg)
 
@@ -637,9 +635,7 @@ def box_mesh(size: tuple, panels: dict | None = None) -> Mesh:
     return _joined([_quad(np.asarray(size), *face[:3], panels[face[3]]) for face in faces])
 
 
-def _quad(
-    size: np.ndarray, right: np.ndarray, up: np.ndarray, out: np.ndarray, panel: tuple, steps: int = 8
-) -> Mesh:
+def _quad(size: np.ndarray, right: np.ndarray, up: np.ndarray, out: np.ndarray, panel: tuple, steps: int = 8) -> Mesh:
     t, s = np.meshgrid(np.linspace(0, 1, steps + 1), np.linspace(0, 1, steps + 1), indexing="ij")
     unit = (s[..., None] - 0.5) * right + (t[..., None] - 0.5) * up + 0.5 * out
     uv = np.dstack([panel[0] + s * (panel[2] - panel[0]), panel[1] + t * (panel[3] - panel[1])])
@@ -744,9 +740,7 @@ def _board(rng, shape: tuple) -> np.ndarray:
     bend = cloud(rng, shape, (1.5 * shape[0], 1600), 3)
     rings = np.sin(2 * np.pi * (rng.uniform(7, 12) * across + 3.0 * bend + rng.uniform()))
     pores = cloud(rng, shape, (5, 110), 2)
-    tone = (
-        0.5 + 0.09 * rings + 0.15 * pores + 0.11 * cloud(rng, shape, (90, 500), 3) + rng.uniform(-0.12, 0.12)
-    )
+    tone = 0.5 + 0.09 * rings + 0.15 * pores + 0.11 * cloud(rng, shape, (90, 500), 3) + rng.uniform(-0.12, 0.12)
     dark, light = np.array([36, 62, 98], np.float32), np.array([98, 144, 190], np.float32)
     board = dark + np.clip(tone, 0, 1)[..., None] * (light - dark)
     board[:3] *= 0.45

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,7 @@ COLOR, DEPTH, CAMERA = SAMPLE / "color.png", SAMPLE / "depth.png", SAMPLE / "cam
 OBJECTS = {item["name"]: item for item in json.loads((SAMPLE / "objects.json").read_text())}
 LABELS = cv2.imread(str(SAMPLE / "labels.png"), cv2.IMREAD_UNCHANGED)
 EASY = "soup can"
+NEEDS_TORCH = pytest.mark.skipif(find_spec("transformers") is None, reason="torch and transformers are not installed")
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -190,7 +192,7 @@ def bad_files(tmp_path: Path) -> Path:
         (["--box", "700,10,800,50"], ["Prompt.box", "overlaps"]),
         (["--model", "sam_vit_x"], ["sam_vit_x", "sam_vit_b"]),
         (["--model", "sam_vit_b"], ["sam-perception models download sam_vit_b"]),
-        (["--model", "{bad}/corrupt.pt"], ["corrupt.pt"]),
+        pytest.param(["--model", "{bad}/corrupt.pt"], ["corrupt.pt"], marks=NEEDS_TORCH),
         (["--out", "{bad}/a_file"], ["a_file", "folder"]),
         (["--device", "cuda:7"], ["cuda"]),
         (["--next"], ["--next"]),

@@ -185,9 +185,7 @@ class TestOtherEffects:
         rays = np.dstack([(u - 320) / FX, (v - 240) / FX, np.ones(u.shape)])
         depth = -np.cos(0.9) * 0.8 / (rays @ normal)
         expected = -(rays @ normal) / np.linalg.norm(rays, axis=2)
-        assert script.facing_cosine(depth, FX, FX)[5:-5, 5:-5] == pytest.approx(
-            expected[5:-5, 5:-5], abs=0.01
-        )
+        assert script.facing_cosine(depth, FX, FX)[5:-5, 5:-5] == pytest.approx(expected[5:-5, 5:-5], abs=0.01)
 
     def test_matt_bright_walls_stay_and_black_or_metallic_ones_get_holes(self, script):
         depth, bright = np.full((100, 100), 0.8), np.full((100, 100, 3), 120, np.uint8)

@@ -60,7 +60,7 @@ def disk_with_depth(frame: RgbdFrame, pixels: int = MASK_PIXELS) -> Mask:
 def loop_over_realsense(frame: RgbdFrame, mask: np.ndarray, realsense: Any) -> list[list[float]]:
     """The code that this package replaces: librealsense's own function, pixel by pixel."""
     intrinsics = _realsense_intrinsics(frame.intrinsics, realsense)
-    depth, scale = frame.depth, frame.depth_scale_m
+    depth, scale = np.asarray(frame.depth), frame.depth_scale_m
     points = []
     for y, x in np.argwhere(mask):
         points.append(
@@ -71,11 +71,11 @@ def loop_over_realsense(frame: RgbdFrame, mask: np.ndarray, realsense: Any) -> l
 
 def loop_in_python(frame: RgbdFrame, mask: np.ndarray) -> list[list[float]]:
     """The same loop without librealsense, for a pinhole camera."""
-    camera, depth, scale = frame.intrinsics, frame.depth, frame.depth_scale_m
-    assert camera is not None and depth is not None
+    camera, depth, scale = frame.intrinsics, np.asarray(frame.depth), frame.depth_scale_m
+    assert camera is not None
     points = []
     for y, x in np.argwhere(mask):
-        z = float(depth[y, x]) * scale  # type: ignore[arg-type]
+        z = float(depth[y, x]) * scale
         points.append([(float(x) - camera.cx) / camera.fx * z, (float(y) - camera.cy) / camera.fy * z, z])
     return points
 
@@ -95,14 +95,15 @@ def _open3d(subject: str, frame: RgbdFrame, mask: np.ndarray, repeats: int) -> l
     if open3d is None:
         return []
     camera = frame.intrinsics
-    assert camera is not None and frame.depth is not None
+    assert camera is not None
+    metric = np.asarray(frame.depth)
     pinhole = open3d.camera.PinholeCameraIntrinsic(
         camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy
     )
     color = open3d.geometry.Image(np.ascontiguousarray(frame.color))
 
     def run() -> object:
-        depth = open3d.geometry.Image(np.where(mask, frame.depth, 0).astype(np.uint16))
+        depth = open3d.geometry.Image(np.where(mask, metric, 0).astype(np.uint16))
         rgbd = open3d.geometry.RGBDImage.create_from_color_and_depth(
             color, depth, depth_scale=1 / frame.depth_scale_m, depth_trunc=1e3, convert_rgb_to_intensity=False
         )

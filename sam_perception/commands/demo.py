@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
     boxes = [Prompt(box=item["box"], object_id=item["id"]) for item in objects]
     frame = read_sample()
     print(
-        f"Sample scene: {frame.width}x{frame.height} RGB-D, {len(objects)} objects, rendered with a D435-like noise model."
+        f"Sample scene: {frame.width}x{frame.height} RGB-D, {len(objects)} objects, "
+        "rendered with a noise model of the D435."
     )
     with SegmentationEngine(load_model(options.model, model_options(options))) as engine:
         engine.add_frame(frame)
@@ -59,8 +60,8 @@ def _print_timings(what: str, answer: Answer) -> None:
     result = answer.result
     encoded = "frame already encoded" if result.embedding_cached else f"encode {result.encode_ms:.0f} ms"
     print(
-        f"{answer.model} on {answer.device}, {len(answer.prompts)} {what}: {encoded}, decode {result.decode_ms:.0f} ms, "
-        f"geometry {answer.geometry_ms:.0f} ms"
+        f"{answer.model} on {answer.device}, {len(answer.prompts)} {what}: {encoded}, "
+        f"decode {result.decode_ms:.0f} ms, geometry {answer.geometry_ms:.0f} ms"
     )
 
 

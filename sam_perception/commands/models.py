@@ -44,9 +44,7 @@ def list_models(options: argparse.Namespace) -> int:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip())
-    print(
-        f"\nDownloads go to {checkpoints.local_path(checkpoints.CHECKPOINTS[0]).parent} (set SAM_PERCEPTION_HOME to change it)."
-    )
+    print(f"\nDownloads go to {checkpoints.cache_dir() / 'checkpoints'}; SAM_PERCEPTION_HOME changes that.")
     return 0
 
 

@@ -13,7 +13,6 @@ from sam_perception.commands.options import add_model_options, model_options
 from sam_perception.engine import SegmentationEngine
 from sam_perception.errors import InvalidInputError
 from sam_perception.frame_files import read_frame
-from sam_perception.frames import RgbdFrame
 from sam_perception.models import load_model
 from sam_perception.prompts import Prompt
 
@@ -79,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         engine.add_frame(frame)
         answer = answer_prompts(engine, fitted, multimask=options.multimask)
     result = write_answer(answer, options.out)
-    _report(answer, result, frame, options)
+    _report(answer, result, options)
     _refuse_objects_without_depth(answer, options.out)
     return 0
 
@@ -97,7 +96,7 @@ def _refuse_objects_without_depth(answer: Answer, directory: Path) -> None:
         )
 
 
-def _report(answer: Answer, result: dict[str, Any], frame: RgbdFrame, options: argparse.Namespace) -> None:
+def _report(answer: Answer, result: dict[str, Any], options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(result, indent=2))
         return
@@ -105,9 +104,8 @@ def _report(answer: Answer, result: dict[str, Any], frame: RgbdFrame, options: a
         print(line)
     for reason in result["missing"]:
         print(f"Missing: {reason}.")
-    print(
-        f"Written: {options.out / 'overlay.png'}, {options.out / 'result.json'}, masks{' and clouds' if frame.depth is not None else ''}."
-    )
+    clouds = ", clouds" if any(geometry is not None for geometry in answer.geometry) else ""
+    print(f"Written to {options.out}: overlay.png, result.json, masks{clouds}.")
 
 
 def _prompts(groups: Sequence[dict[str, list]] | None) -> list[Prompt]:
