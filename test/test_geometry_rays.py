@@ -155,6 +155,18 @@ def test_pixels_that_a_folded_lens_cannot_see_have_no_ray():
     assert np.isnan(project(beyond, camera)).all()
 
 
+def test_no_ray_comes_from_beyond_the_fold_where_the_polynomial_rises_again():
+    """r (1 + k1 r^2 + k2 r^4) has its first peak where 1 + 3 k1 r^2 + 5 k2 r^4 is 0, and passes its height again."""
+    k1, k2 = -0.5, 0.08
+    fold2 = (-3 * k1 - np.sqrt(9 * k1**2 - 20 * k2)) / (10 * k2)
+    camera = CameraIntrinsics(640, 480, 420, 420, 319.5, 239.5, "plumb_bob", (k1, k2, 0.002, -0.003))
+    rays = ray_table(camera)
+    seen = np.isfinite(rays).all(axis=-1)
+    assert (rays[seen].astype(float) ** 2).sum(axis=-1).max() < fold2
+    assert 150_000 < np.count_nonzero(seen) < 200_000
+    assert np.isfinite(rays[240, 320]).all()
+
+
 def test_what_is_no_data_has_no_point():
     points = deproject_pixels(np.zeros((5, 2)), [0, -1, np.nan, np.inf, 1], PINHOLE)
     assert np.isnan(points[:4]).all()

@@ -23,7 +23,12 @@ def measure(frame: RgbdFrame, repeats: int) -> list[Row]:
     array = mask.to_array()
     subject = f"deproject {mask.area} px of {frame.width}x{frame.height}"
     quick = max(10 * repeats, 50)
-    rows = [Row(subject, "sam_perception", median_ms(lambda: deproject_mask(frame, mask), quick), quick)]
+    rows = [
+        Row(subject, "sam_perception", median_ms(lambda: deproject_mask(frame, mask), quick), quick),
+        Row(
+            subject, "sam_perception, with colours", median_ms(lambda: deproject_mask(frame, mask).colors, quick), quick
+        ),
+    ]
     realsense = _module("pyrealsense2")
     if realsense is None:
         loop_ms = median_ms(lambda: loop_in_python(frame, array), repeats)
@@ -102,14 +107,22 @@ def _open3d(subject: str, frame: RgbdFrame, mask: np.ndarray, repeats: int) -> l
     )
     color = open3d.geometry.Image(np.ascontiguousarray(frame.color))
 
-    def run() -> object:
+    def rgbd() -> Any:
         depth = open3d.geometry.Image(np.where(mask, metric, 0).astype(np.uint16))
-        rgbd = open3d.geometry.RGBDImage.create_from_color_and_depth(
+        return open3d.geometry.RGBDImage.create_from_color_and_depth(
             color, depth, depth_scale=1 / frame.depth_scale_m, depth_trunc=1e3, convert_rgb_to_intensity=False
         )
-        return open3d.geometry.PointCloud.create_from_rgbd_image(rgbd, pinhole)
 
-    return [Row(subject, f"Open3D {open3d.__version__} create_from_rgbd_image", median_ms(run, repeats), repeats)]
+    def deproject(image: Any) -> object:
+        return open3d.geometry.PointCloud.create_from_rgbd_image(image, pinhole)
+
+    name, ready = f"Open3D {open3d.__version__} create_from_rgbd_image", rgbd()
+    return [
+        Row(subject, name, median_ms(lambda: deproject(ready), repeats), repeats, note="with colours"),
+        Row(
+            subject, f"{name}, from numpy", median_ms(lambda: deproject(rgbd()), repeats), repeats, note="with colours"
+        ),
+    ]
 
 
 def _kornia(subject: str, frame: RgbdFrame, mask: np.ndarray, repeats: int) -> list[Row]:

@@ -79,7 +79,7 @@ def _print_table(rows: list[Row]) -> None:
         print(subject)
         for row in group:
             times = f"x {row.ratio:.1f}" if row.ratio != 1 else ""
-            print(f"  {row.way:<44} {row.median_ms:>10.3f} ms {times:>10}   {row.note}".rstrip())
+            print(f"  {row.way:<54} {row.median_ms:>10.3f} ms {times:>10}   {row.note}".rstrip())
 
 
 def _machine() -> dict[str, Any]:
