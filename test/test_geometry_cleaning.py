@@ -64,6 +64,25 @@ def test_a_steep_surface_is_no_flying_pixel(tilt_deg):
     assert np.count_nonzero(found) < 0.002 * len(found)
 
 
+def test_the_noise_of_a_far_surface_is_no_jump():
+    depth = np.full((480, 640), 3.0)
+    noisy = depth + np.random.default_rng(1).normal(size=depth.shape) * depth_noise_m(depth)
+    mask = Mask.from_array(np.pad(np.ones((120, 200), bool), ((200, 160), (220, 220))))
+    found = flying_pixels(deproject_mask(frame_of(noisy.astype(np.float32)), mask), CloudCleaning())
+    assert np.count_nonzero(found) < 0.01 * len(found)
+
+
+@pytest.mark.parametrize(("steepest_deg", "goes"), [(85.0, False), (60.0, True)])
+def test_the_steepest_surface_is_what_the_parameter_says(steepest_deg, goes):
+    """A surface 75 degrees from facing its rays, without noise."""
+    depth, _ = cast([Table(table_pose(0.7, 75.0))])
+    mask = Mask.from_array(np.pad(np.ones((21, 200), bool), ((235, 224), (220, 220))))
+    cloud = deproject_mask(frame_of(depth.astype(np.float32)), mask)
+    found = flying_pixels(cloud, CloudCleaning(steepest_surface_deg=steepest_deg, noise_per_m=1e-5))
+    assert found.all() == goes
+    assert found.any() == goes
+
+
 def test_a_clean_edge_loses_nothing():
     truth, inside = box_before_wall(0.7)
     cloud = deproject_mask(frame_of(truth.astype(np.float32)), Mask.from_array(inside))

@@ -96,6 +96,27 @@ def test_the_table_under_an_object_is_found(seed):
     assert_same_plane(supporting_plane(frame, mask, seed=seed), pose)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_plane_is_as_level_as_the_table_and_as_high_as_it_is_under_the_object(seed):
+    """Real depth is wavy (a patch is tilted) and bowl-shaped towards the image's sides (the whole is off)."""
+    rng = np.random.default_rng(seed)
+    pose, place = table_pose(0.8, 45.0, 5.0), [0.12, *rng.uniform(-0.1, 0.1, 1)]
+    depth, seen = cast([Table(pose), Box(on_table(pose, *place, 0.04, 20), np.array([0.06, 0.06, 0.08]))])
+    mask = Mask.from_array(seen == 1)
+    v, u = np.mgrid[0:480, 0:640]
+    phase = rng.uniform(0, 6, 2)
+    wavy = depth + 0.003 * np.sin(2 * np.pi * u / 200 + phase[0]) * np.cos(2 * np.pi * v / 200 + phase[1])
+    assert angle_deg(supporting_plane(frame_of(as_d435(wavy, seed)), mask).normal, pose[:3, 2]) < 0.15
+
+    def bowl(x):
+        return 1 + 0.02 * ((x - 320) / 320) ** 2
+
+    foot = on_table(pose, *place, 0.0)[:3, 3]
+    foot = foot * bowl(foot[0] / foot[2] * D435.fx + D435.cx)
+    plane = supporting_plane(frame_of(as_d435(depth * bowl(u), seed)), mask)
+    assert abs(float(plane.heights_m(foot[None])[0])) < 0.0006
+
+
 def test_a_large_neighbour_is_not_what_the_object_stands_on():
     """A mug ringed by a tray's rim that is higher than the table: the tray is another object."""
     pose = table_pose(0.7, 30.0)

@@ -477,6 +477,13 @@ def test_another_family_is_refused_by_name(tmp_path):
     assert weights.family_of(tmp_path / "sam2.pt") == "sam2"
 
 
+@pytest.fixture
+def some_compiler(monkeypatch):
+    """A program where the C++ compiler is looked for: the backends of these tests never call it."""
+    monkeypatch.setenv("CXX", sys.executable)
+
+
+@pytest.mark.usefixtures("some_compiler")
 def test_a_compiled_encoder_gives_the_same_answer(model, checkpoint, monkeypatch):
     """With the graph captured as always, but run as it is: generating C++ takes half a minute."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
@@ -486,6 +493,7 @@ def test_a_compiled_encoder_gives_the_same_answer(model, checkpoint, monkeypatch
         assert relative_error(ours, theirs) < 1e-5
 
 
+@pytest.mark.usefixtures("some_compiler")
 def test_an_encoder_that_cannot_be_compiled_is_refused_at_load(checkpoint, monkeypatch):
     def fail(*_):
         raise RuntimeError("no such backend\nand a page of explanation")
