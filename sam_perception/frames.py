@@ -33,8 +33,9 @@ class CameraIntrinsics:
     - ``plumb_bob``: k1 k2 p1 p2 [k3], Brown-Conrady as OpenCV and ROS define it: the polynomial takes
       undistorted to distorted coordinates, so deprojecting inverts it numerically;
     - ``rational_polynomial``: k1 k2 p1 p2 k3 k4 k5 k6, OpenCV's rational model, inverted the same way;
-    - ``inverse_brown_conrady``: k1 k2 p1 p2 k3 of librealsense's RS2_DISTORTION_INVERSE_BROWN_CONRADY: the
-      polynomial takes distorted to undistorted coordinates, so deprojecting is closed form.
+    - ``inverse_brown_conrady``: k1 k2 p1 p2 k3 of RS2_DISTORTION_INVERSE_BROWN_CONRADY as librealsense
+      computes it since 2.45: from undistorted to distorted coordinates as well, with the tangential terms taken of
+      the radially distorted point; inverted numerically (see ``geometry.rays.deproject_pixels``).
 
     Raises:
         InvalidInputError: a size or focal length that is not positive, a value that is not finite, an

@@ -93,18 +93,12 @@ def deproject_mask(frame: RgbdFrame, mask: Mask) -> ObjectCloud:
         )
     if mask.image_size != frame.size:
         raise InvalidInputError.for_field("Mask.image_size", f"the frame's size {frame.size}", mask.image_size)
-    rays = cached_rays(intrinsics)
-    window = mask.rows, mask.columns
-    crop = _whole_or_float32(depth[window])
-    seen = _measured(crop, mask.crop, None if rays.complete else rays.xy[window])
-    chosen = seen.reshape(-1)  # 1-D arrays are several times faster to index by a bool array than 2-D ones
-    z = _metres(crop.reshape(-1)[chosen], frame.depth_scale_m)
-    xy = rays.packed[window].reshape(-1)[chosen]
-    points = np.empty((len(z), 3), dtype=np.float32)
-    np.multiply(xy.real, z, out=points[:, 0])
-    np.multiply(xy.imag, z, out=points[:, 1])
-    points[:, 2] = z
-    return ObjectCloud(points, seen, mask, frame)
+    rays, window = cached_rays(intrinsics), (mask.rows, mask.columns)
+    z, measured = _metres(depth[window], frame.depth_scale_m)
+    measured &= mask.crop
+    if not rays.complete:
+        measured &= np.isfinite(rays.points[window][..., 0])
+    return ObjectCloud(_picked(rays.points[window], z, measured), measured, mask, frame)
 
 
 def _require_depth(frame: RgbdFrame) -> NDArray[Any]:
@@ -115,23 +109,25 @@ def _require_depth(frame: RgbdFrame) -> NDArray[Any]:
     return frame.depth
 
 
-def _whole_or_float32(depth: NDArray[Any]) -> NDArray[Any]:
+def _metres(depth: NDArray[Any], scale_m: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(h, w) metres, and (h, w) bool: where they are a measurement."""
     if depth.dtype.kind != "f":
-        return depth
+        return np.multiply(depth, np.float32(scale_m), dtype=np.float32), depth > 0
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf: no data
-        return depth.astype(np.float32)
+        metres = depth.astype(np.float32)
+    return metres, (metres > 0) & (metres < np.inf)
 
 
-def _measured(depth: NDArray[Any], mask: NDArray[np.bool_], rays: NDArray[np.float32] | None) -> NDArray[np.bool_]:
-    valid = mask & (depth > 0)
-    if depth.dtype.kind == "f":
-        valid &= depth < np.inf
-    if rays is not None:
-        valid &= np.isfinite(rays[..., 0])
-    return valid
+def _picked(rays: NDArray[np.float32], z: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(N, 3) points where ``where`` is set.
 
-
-def _metres(depth: NDArray[Any], scale_m: float) -> NDArray[np.float32]:
-    if depth.dtype.kind == "f":
-        return depth
-    return np.multiply(depth, np.float32(scale_m), dtype=np.float32)
+    All of the crop is multiplied before the points are picked, each as one item of 12 bytes: contiguous
+    arithmetic is cheaper than gathering x, y and z for the multiplication.
+    """
+    if not where.any():
+        return np.empty((0, 3), dtype=np.float32)
+    points = np.asarray(cv2.cvtColor(z, cv2.COLOR_GRAY2RGB), dtype=np.float32)  # z three times
+    with np.errstate(invalid="ignore"):  # inf x 0 where there is no data
+        np.multiply(points, rays, out=points)
+    items = points.reshape(-1, 3).view("V12").reshape(-1)[where.reshape(-1)]
+    return items.view(np.float32).reshape(-1, 3)

@@ -26,14 +26,12 @@ class RayTable:
     """The rays of one camera.
 
     Attributes:
-        xy: (H, W, 2) float32, read-only: x/z and y/z of what the middle of each pixel sees; NaN where the lens
+        points: (H, W, 3) float32, read-only: the point at z = 1 that the middle of each pixel sees; NaN where the lens
             model maps no ray to the pixel.
-        packed: (H, W) complex64 view of ``xy``, because taking one item for each pixel is twice as fast as two.
         complete: whether no ray is NaN.
     """
 
-    xy: NDArray[np.float32]
-    packed: NDArray[np.complex64]
+    points: NDArray[np.float32]
     complete: bool
 
 
@@ -43,7 +41,7 @@ def ray_table(intrinsics: CameraIntrinsics) -> NDArray[np.float32]:
     NaN marks a pixel that no ray reaches, because the lens model folds before it. See ``deproject_pixels`` for
     what each distortion model means.
     """
-    return cached_rays(intrinsics).xy
+    return cached_rays(intrinsics).points[..., :2]
 
 
 @functools.lru_cache(maxsize=8)
@@ -52,9 +50,9 @@ def cached_rays(intrinsics: CameraIntrinsics) -> RayTable:
     x = np.broadcast_to((np.arange(intrinsics.width) - intrinsics.cx) / intrinsics.fx, intrinsics.size)
     y = np.broadcast_to(((np.arange(intrinsics.height) - intrinsics.cy) / intrinsics.fy)[:, None], intrinsics.size)
     x, y = _undistort(x, y, intrinsics)
-    xy = np.stack([x, y], axis=-1).astype(np.float32)
-    xy.flags.writeable = False
-    return RayTable(xy, xy.view(np.complex64)[..., 0], bool(np.isfinite(x).all()))
+    points = np.stack([x, y, np.ones_like(x)], axis=-1).astype(np.float32)
+    points.flags.writeable = False
+    return RayTable(points, bool(np.isfinite(x).all()))
 
 
 def deproject_pixels(pixels_xy: ArrayLike, depth_m: ArrayLike, intrinsics: CameraIntrinsics) -> Array:
