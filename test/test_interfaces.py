@@ -16,7 +16,7 @@ PACKAGE = "sam_perception"
 HASHES = ROOT.parent / "shared" / "interfaces" / "type_hashes.json"
 FILES = [*sorted((ROOT / "msg").glob("*.msg")), *sorted((ROOT / "srv").glob("*.srv"))]
 
-# What rosbags does not carry, from vision_msgs 4.1, and what it reads otherwise than rosidl does, from service_msgs 2.0:
+# What rosbags does not carry, from vision_msgs 4.1, and what it reads unlike rosidl, from service_msgs 2.0:
 # a char of a .msg file is a uint8 in rosidl.
 FOREIGN = {
     "vision_msgs/msg/Point2D": "float64 x\nfloat64 y\n",
