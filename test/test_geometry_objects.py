@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import pathlib
-import time
 
 import cv2
 import numpy as np
 import pytest
 from test_geometry_scenes import Box, Sphere, Table, angle_deg, as_d435, cast, frame_of, grown, on_table, table_pose
 
+from sam_perception import frame_files
 from sam_perception.errors import InvalidInputError
 from sam_perception.frames import CameraIntrinsics, RgbdFrame
 from sam_perception.geometry.objects import measure_object
 from sam_perception.masks import Mask
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SAMPLE = ROOT / "sam_perception" / "samples" / "tabletop"
+SAMPLE = frame_files.SAMPLE_DIRECTORY
 REAL = ROOT.parent / "shared" / "data" / "realsense_tabletop"
 REAL_VIEWS = ("00", "02", "04", "05", "07")
 
@@ -129,18 +129,6 @@ def test_the_same_call_gives_the_same_answer():
     first, second = measure_object(frame, mask), measure_object(frame, mask)
     assert np.array_equal(first.box.corners(), second.box.corners())
     assert np.array_equal(first.centroid_m, second.centroid_m)
-
-
-def test_measuring_takes_milliseconds():
-    table = table_pose(0.6, 40.0)
-    frame, _, mask = render([Table(table), Box(on_table(table, 0, 0, 0.05, 10), np.array([0.2, 0.15, 0.1]))], 1)
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        measure_object(frame, mask)
-        best = min(best, time.perf_counter() - start)
-    assert mask.area > 25_000
-    assert best < 0.1  # 12 ms on an idle core
 
 
 def read_view(folder: pathlib.Path, prefix: str = "") -> tuple[RgbdFrame, dict[int, Mask], dict]:

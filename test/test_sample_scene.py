@@ -11,8 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
+from sam_perception import frame_files
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SAMPLE = ROOT / "sam_perception" / "samples" / "tabletop"
+SAMPLE = frame_files.SAMPLE_DIRECTORY
 SCRIPT = ROOT / "scripts" / "render_sample_scene.py"
 SEED_OF_SAMPLE = 7
 
