@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ from sam_perception.prompts import FOREGROUND, Prompt
 
 # Pairs of OrientedBox.corners() that an edge joins: those that differ in one of the three signs.
 _BOX_EDGES = [(i, i ^ bit) for i in range(8) for bit in (1, 2, 4) if i < i ^ bit]
+
+_FILE_KEYS = ("mask", "cloud")
+_FILE_NAME = re.compile(r"(mask_\d+(_\d+)?\.png)|(cloud_\d+\.ply)")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,11 +72,17 @@ def answer_prompts(engine: SegmentationEngine, prompts: Sequence[Prompt], multim
 def write_answer(answer: Answer, directory: Path) -> dict[str, Any]:
     """Write overlay.png, mask_<id>.png, cloud_<id>.ply and result.json into a folder, and return the last's content.
 
-    Candidates beyond the best go to mask_<id>_<rank>.png. Objects without points have no cloud file.
+    Candidates beyond the best go to mask_<id>_<rank>.png. Objects without points have no cloud file. What an earlier
+    answer left in the folder is removed, as its result.json lists it.
+
+    Raises:
+        InvalidInputError: the folder is a file.
+        OSError: it cannot be written to.
     """
     if directory.exists() and not directory.is_dir():
         raise InvalidInputError.for_field(f"{directory}", "a folder", "a file of that name")
     directory.mkdir(parents=True, exist_ok=True)
+    _remove_earlier(directory)
     for candidates in answer.result.candidates:
         for rank, mask in enumerate(candidates):
             write_png(directory / _mask_name(mask, rank), mask.to_array().astype(np.uint8) * 255)
@@ -208,6 +218,18 @@ def _describe_geometry(geometry: ObjectGeometry, mask: Mask) -> dict[str, Any]:
     if geometry.reasons:
         content["reasons"] = list(geometry.reasons)
     return content
+
+
+def _remove_earlier(directory: Path) -> None:
+    """Remove the masks and clouds that a result.json in the folder lists, so that none is taken for a new one."""
+    try:
+        listed = json.loads((directory / "result.json").read_text())["objects"]
+        names = [part.get(key) for item in listed for part in (item, *item.get("candidates", ())) for key in _FILE_KEYS]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return  # no earlier answer, or a file of that name that is none
+    for name in names:
+        if isinstance(name, str) and _FILE_NAME.fullmatch(name):
+            (directory / name).unlink(missing_ok=True)
 
 
 def _mask_name(mask: Mask, rank: int) -> str:

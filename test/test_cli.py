@@ -151,6 +151,15 @@ def test_background_point_takes_part_of_the_box_away(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "mask_1.png"), 0)[y, x] == 0
 
 
+def test_a_second_answer_replaces_the_first_and_leaves_other_files_alone(tmp_path: Path) -> None:
+    files = ["--color", COLOR, "--depth", DEPTH, "--camera", CAMERA]
+    assert run("segment", *files, *box(), "--next", *box("teal bowl"), "--out", tmp_path).returncode == 0
+    (tmp_path / "mask_99.png").write_text("somebody else's")
+    assert run("segment", "--color", COLOR, *box(), "--out", tmp_path).returncode == 0
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"mask_1.png", "mask_99.png", "overlay.png", "result.json"}
+
+
 @pytest.fixture
 def bad_files(tmp_path: Path) -> Path:
     folder = tmp_path / "bad"
