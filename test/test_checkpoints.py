@@ -8,6 +8,7 @@ import errno
 import fcntl
 import hashlib
 import http.server
+import os
 import re
 import shutil
 import socket
@@ -166,6 +167,23 @@ def test_wrong_files_are_told_apart(tmp_path):
     assert SHA256 in result.message
     assert verify(dataclasses.replace(PUBLISHED, sha256=None, sha256_prefix=SHA256[:6]), path).status == "wrong hash"
     assert checkpoints.check_size(PUBLISHED, path).ok
+
+
+def test_a_file_is_hashed_once_and_again_when_it_changes(tmp_path, monkeypatch):
+    hashed = []
+    sha256 = checkpoints.sha256
+    monkeypatch.setattr(checkpoints, "sha256", lambda path: hashed.append(path) or sha256(path))
+    path = tmp_path / "model.pt"
+    path.write_bytes(CONTENT)
+    for _ in range(3):
+        assert checkpoints.verify_once(PUBLISHED, path).ok
+    assert len(hashed) == 1
+    path.write_bytes(CONTENT[:-1] + b"x")
+    os.utime(path, ns=(1, 1))
+    for _ in range(2):
+        assert checkpoints.verify_once(PUBLISHED, path).status == "wrong hash"
+    assert len(hashed) == 3
+    assert checkpoints.verify_once(PUBLISHED, tmp_path / "absent.pt").status == "missing"
 
 
 def test_a_download_arrives_verified_and_leaves_nothing_else(server, tmp_path):

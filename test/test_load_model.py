@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import types
@@ -42,6 +43,18 @@ def test_a_checkpoint_that_is_cut_short_is_not_loaded():
         CheckpointError, match=r"expected 375042383 bytes, got 2.*models download sam_vit_b_01ec64\.pth"
     ):
         load_model("sam_vit_b", CPU)
+
+
+def test_a_checkpoint_of_another_hash_is_not_loaded():
+    """As long as the real one, but not it."""
+    checkpoint = checkpoints.find("sam2_hiera_tiny")
+    path = checkpoints.local_path(checkpoint)
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        file.truncate(checkpoint.size_bytes)
+    pytest.importorskip("torch")
+    with pytest.raises(CheckpointError, match=r"expected the sha256 65b50056.*models download sam2_hiera_tiny\.pt"):
+        load_model("sam2_hiera_tiny", CPU)
 
 
 def test_an_unknown_name_lists_those_like_it_and_those_that_need_nothing():
@@ -106,8 +119,9 @@ def test_a_downloaded_checkpoint_goes_before_a_path_of_its_name(tmp_path, monkey
     torch.save(small_sam.small_original().state_dict(), tmp_path / "sam_vit_b_01ec64.pth")
     assert load_model("sam_vit_b_01ec64.pth", CPU).name == "sam_vit_b_01ec64.pth"  # nothing downloaded: the file here
     monkeypatch.setattr(checkpoints, "local_path", lambda checkpoint: tmp_path / "sam_vit_b_01ec64.pth")
-    size = (tmp_path / "sam_vit_b_01ec64.pth").stat().st_size
-    small = dataclasses.replace(checkpoints.find("sam_vit_b"), size_bytes=size)
+    content = (tmp_path / "sam_vit_b_01ec64.pth").read_bytes()
+    published = {"size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    small = dataclasses.replace(checkpoints.find("sam_vit_b"), **published)
     monkeypatch.setattr(checkpoints, "find", lambda name: small)
     (tmp_path / "sam_vit_b").mkdir()
     assert load_model("sam_vit_b", CPU).name == "sam_vit_b_01ec64.pth"

@@ -103,7 +103,7 @@ def _is_downloaded(checkpoint: checkpoints.Checkpoint) -> bool:
 
 def _load_published(checkpoint: checkpoints.Checkpoint, options: ModelOptions) -> SegmentationModel:
     path = checkpoints.local_path(checkpoint)
-    found = checkpoints.check_size(checkpoint, path)  # the hash was checked at the download
+    found = checkpoints.verify_once(checkpoint, path)
     if not found.ok:
         raise CheckpointError(f"{found.message}; run `sam-perception models download {checkpoint.name}`")
     return _load(path, options, checkpoint.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
@@ -224,6 +225,26 @@ def verify(checkpoint: Checkpoint, path: Path) -> Verification:
         return Verification("wrong hash", checked, f"{path}: expected the {kind} {known}, got {actual}")
     unchecked = "" if checkpoint.sha256 else f"; only {len(known)} digits of the hash are public"
     return Verification("ok", checked, f"{path}: {' and '.join(checked)} match{unchecked}")
+
+
+def verify_once(checkpoint: Checkpoint, path: Path) -> Verification:
+    """``verify``, unless this very file passed it before: then only that it has not changed since.
+
+    A file NAME.verified beside it remembers size, time of the last change, and hash.
+    """
+    sized = check_size(checkpoint, path)
+    if not sized.ok or not checkpoint.known_sha256:
+        return sized
+    stat, memory = path.stat(), path.with_name(f"{path.name}.verified")
+    passed = f"{stat.st_size} {stat.st_mtime_ns} {checkpoint.known_sha256}\n"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if memory.read_text() == passed:
+            return Verification("ok", sized.checked, f"{path}: verified before, and not changed since")
+    result = verify(checkpoint, path)
+    if result.ok:
+        with contextlib.suppress(OSError):  # a folder that cannot be written to: the next load checks again
+            memory.write_text(passed)
+    return result
 
 
 def sha256(path: Path) -> str:
