@@ -60,6 +60,31 @@ def mean(values: dict[str, float]) -> float:
     return float(np.mean(list(values.values())))
 
 
+def after_clicks(model, scene, embedding, described: dict, count: int) -> float:
+    """IoU once an object's click has been corrected until there are ``count`` clicks."""
+    truth = scene.truth(described)
+    points, labels = [described["click"]], [1]
+    while True:
+        mask = mask_of(model, embedding, Prompt(points=points, labels=labels))
+        if len(points) == count or np.array_equal(mask, truth):
+            return overlap(mask, truth)
+        missed, extra = (middle_of_largest(wrong) for wrong in (truth & ~mask, mask & ~truth))
+        area, pixel = max(missed, extra)
+        points.append(pixel)
+        labels.append(int((area, pixel) == missed))
+
+
+def middle_of_largest(wrong: np.ndarray) -> tuple[int, list[int]]:
+    """Area of the largest part of an error, and the pixel of it that is farthest from its border."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(wrong.astype(np.uint8), connectivity=4)
+    if count < 2:
+        return 0, [0, 0]
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    inside = cv2.distanceTransform(np.pad((parts == largest).astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    y, x = np.unravel_index(np.argmax(inside), inside.shape)
+    return int(stats[largest, cv2.CC_STAT_AREA]), [int(x), int(y)]
+
+
 @pytest.fixture(scope="module")
 def found_by_click(model, sample) -> dict[str, float]:
     return ious(model, sample, click_on)
@@ -71,6 +96,13 @@ class TestAccuracy:
         assert mean(found) >= 0.78, found
         for name in ("cracker box", "soup can", "teal bowl", "tuna can", "orange"):
             assert found[name] >= 0.9, found
+
+    def test_corrections_improve_the_masks(self, model, sample, embedding, found_by_click):
+        """Clicks into the middle of the largest error, as a person sets them: measured 0.82, then 0.96."""
+        corrected = {each["name"]: after_clicks(model, sample, embedding, each, 5) for each in sample.objects}
+        assert mean(corrected) >= 0.92, corrected
+        for name, before in found_by_click.items():
+            assert corrected[name] >= before - 0.05, name
 
     def test_boxes_find_the_objects(self, model, sample):
         found = ious(model, sample, box_around)

@@ -19,7 +19,7 @@ from sam_perception.errors import ModelUnavailableError
 from sam_perception.frames import RgbdFrame
 from sam_perception.masks import Mask, iou
 from sam_perception.models.base import Embedding, ModelOptions, SegmentationModel
-from sam_perception.prompts import FOREGROUND, Prompt
+from sam_perception.prompts import BACKGROUND, FOREGROUND, Prompt
 
 # Depth differences are relative to depth: stereo noise and perspective both grow with it.
 PLANE_TOLERANCE = 0.008  # a pixel this near to a plane lies on it
@@ -134,17 +134,19 @@ def _trimap_of_box(scene: SceneEmbedding, prompt: Prompt) -> NDArray[np.uint8]:
 
 
 def _trimap_of_points(scene: SceneEmbedding, prompt: Prompt, edge: float) -> NDArray[np.uint8]:
+    """The first click on the object suggests a region; every further click corrects it."""
     region, border = np.zeros(scene.color_bgr.shape[:2], dtype=bool), BORDER
-    pixels = np.floor(prompt.point_array).astype(int)
-    for (x, y), label in zip(pixels, prompt.label_array, strict=True):
-        if label == FOREGROUND:
-            surface = _grow_by_depth(scene, int(x), int(y), edge)
-            if surface is None:
-                surface, border = _grow_by_color(scene.color_bgr, int(x), int(y)), COLOR_BORDER
-            region |= surface
-    for (x, y), label in zip(pixels, prompt.label_array, strict=True):
-        if label != FOREGROUND:
-            region &= ~_disk(region.shape, x, y, 4 * CLICK_RADIUS)
+    clicks, others = _clicks(prompt, FOREGROUND), _clicks(prompt, BACKGROUND)
+    plane = _plane_beneath(scene, *clicks[0], PLANE_WINDOW) if clicks and scene.planes else None
+    for x, y in clicks:
+        if _window(region, x, y, BORDER).any():
+            continue  # a correction of the outline: the colours at the click do that
+        surface = _grow_by_depth(scene, plane, x, y, edge)
+        if surface is None and not region.any():
+            surface, border = _grow_by_color(scene.color_bgr, x, y), COLOR_BORDER
+        region |= _disk(region.shape, x, y, 2 * CLICK_RADIUS) if surface is None else surface
+    if clicks and any(_window(region, x, y, BORDER).all() for x, y in others):
+        region &= _distance_to(clicks, region.shape) <= _distance_to(others, region.shape)
     trimap = np.full(region.shape, cv2.GC_BGD, dtype=np.uint8)
     around = cv2.dilate(region.view(np.uint8), _ellipse(2 * border + 1)).view(bool)
     trimap[around] = cv2.GC_PR_BGD
@@ -153,19 +155,32 @@ def _trimap_of_points(scene: SceneEmbedding, prompt: Prompt, edge: float) -> NDA
     return trimap
 
 
+def _clicks(prompt: Prompt, label: int) -> list[tuple[int, int]]:
+    return [(int(x), int(y)) for x, y in np.floor(prompt.point_array[prompt.label_array == label])]
+
+
+def _distance_to(clicks: list[tuple[int, int]], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """(H, W) distance in px to the nearest of some clicks."""
+    elsewhere = np.ones(shape, dtype=np.uint8)
+    for x, y in clicks:
+        elsewhere[y, x] = 0
+    return cv2.distanceTransform(elsewhere, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float32)
+
+
 def _mark_points(trimap: NDArray[np.uint8], prompt: Prompt) -> None:
     for (x, y), label in zip(np.floor(prompt.point_array).astype(int), prompt.label_array, strict=True):
         sure = cv2.GC_FGD if label == FOREGROUND else cv2.GC_BGD
         trimap[_disk(trimap.shape, x, y, CLICK_RADIUS)] = sure
 
 
-def _grow_by_depth(scene: SceneEmbedding, x: int, y: int, edge: float) -> NDArray[np.bool_] | None:
-    """The surface around a click that stands out of a plane; None where depth shows nothing that does."""
+def _grow_by_depth(
+    scene: SceneEmbedding, plane: NDArray[np.float32] | None, x: int, y: int, edge: float
+) -> NDArray[np.bool_] | None:
+    """The surface around a click that stands out of the plane; None where depth shows nothing that does."""
     if scene.depth_m is None or not _window(scene.depth_m, x, y, SEED_WINDOW).any():
         return None
     depth_m = scene.depth_m
     step = _depth_step(depth_m)
-    plane = _plane_beneath(scene, x, y, PLANE_WINDOW)
     standing = depth_m > 0
     if plane is not None:
         height = _height(plane, depth_m, x, y)
