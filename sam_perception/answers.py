@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from sam_perception.atomic_files import write_atomically
 from sam_perception.engine import SegmentationEngine, SegmentationResult
 from sam_perception.errors import InvalidInputError
 from sam_perception.frames import RgbdFrame
@@ -91,7 +90,7 @@ def write_answer(answer: Answer, directory: Path) -> dict[str, Any]:
             write_ply(directory / _cloud_name(mask), geometry.cloud.points, geometry.cloud.colors)
     write_png(directory / "overlay.png", draw_answer(answer))
     content = describe(answer)
-    _write_bytes(directory / "result.json", (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(directory / "result.json", (json.dumps(content, indent=2) + "\n").encode())
     return content
 
 
@@ -157,7 +156,7 @@ def write_png(path: Path, image: NDArray[np.uint8]) -> None:
     done, encoded = cv2.imencode(".png", ordered)
     if not done:
         raise InvalidInputError.for_field(f"{path}", "an image that PNG can hold", f"{image.dtype} {image.shape}")
-    _write_bytes(path, encoded.tobytes())
+    write_atomically(path, encoded.tobytes())
 
 
 def _measure(frame: RgbdFrame, masks: Sequence[Mask]) -> list[ObjectGeometry | None]:
@@ -280,16 +279,3 @@ def _draw_prompt(picture: NDArray[np.uint8], prompt: Prompt) -> None:
         fill = (255, 255, 255) if label == FOREGROUND else (255, 0, 0)
         cv2.circle(picture, (int(x), int(y)), 5, (0, 0, 0), cv2.FILLED, cv2.LINE_AA)
         cv2.circle(picture, (int(x), int(y)), 3, fill, cv2.FILLED, cv2.LINE_AA)
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    """Write beside the target and rename, so that a full disk or a Ctrl-C leaves no half file."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -13,10 +13,10 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sam_perception.benchmarks import conversions, deprojection, prompting
-from sam_perception.benchmarks.timing import Row
 from sam_perception.commands.options import add_model_options, model_options
 from sam_perception.errors import InvalidInputError
+from sam_perception.evaluation.benchmarks import conversions, deprojection, prompting
+from sam_perception.evaluation.benchmarks.timing import Row
 from sam_perception.frame_files import read_sample
 from sam_perception.prompts import Prompt
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sam_perception.atomic_files import write_atomically
 from sam_perception.errors import InvalidInputError
 
 _PLY_POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
@@ -101,20 +99,10 @@ def _checked(points: ArrayLike, colors: ArrayLike | None) -> tuple[NDArray[np.fl
 
 
 def _write(path: Path | str, header: list[str], table: NDArray[np.void], *, ascii: bool) -> None:
-    """Header and rows into a new file beside ``path``, which then takes its place."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
+    rows = "".join(f"{' '.join(map(_text, row))}\n" for row in table.tolist()).encode() if ascii else table.tobytes()
     try:
-        with temporary.open("wb") as file:
-            file.write("".join(f"{line}\n" for line in header).encode("ascii"))
-            if ascii:
-                file.writelines(f"{' '.join(map(_text, row))}\n".encode("ascii") for row in table.tolist())
-            else:
-                file.write(table.tobytes())
-        temporary.replace(path)
+        write_atomically(path, "".join(f"{line}\n" for line in header).encode("ascii") + rows)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise InvalidInputError.for_field("path", "a file that can be written", f"{path}: {error.strerror}") from None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sam_perception.benchmarks.timing import Row, compared, median_ms
+from sam_perception.evaluation.benchmarks.timing import Row, compared, median_ms
 from sam_perception.frames import CameraIntrinsics, RgbdFrame
 from sam_perception.geometry.clouds import deproject_mask
 from sam_perception.geometry.objects import measure_object

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from sam_perception.benchmarks.timing import Row, median_ms
+from sam_perception.evaluation.benchmarks.timing import Row, median_ms
 from sam_perception.frames import RgbdFrame, depth_to_metres
 from sam_perception.masks import Mask, decode_rle, draw_overlay
 

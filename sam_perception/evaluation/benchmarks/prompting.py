@@ -7,9 +7,9 @@ import itertools
 import time
 from statistics import median
 
-from sam_perception.benchmarks.timing import Row, compared, median_ms
 from sam_perception.engine import SegmentationEngine
 from sam_perception.errors import PerceptionError
+from sam_perception.evaluation.benchmarks.timing import Row, compared, median_ms
 from sam_perception.frames import RgbdFrame
 from sam_perception.models import ModelOptions, SegmentationModel, checkpoints, load_model
 from sam_perception.prompts import Prompt
