@@ -97,6 +97,24 @@ class TestAccuracy:
         for name in ("cracker box", "soup can", "teal bowl", "tuna can", "orange"):
             assert found[name] >= 0.9, found
 
+    def test_a_larger_image_of_the_scene_gives_the_same_objects(self, model, sample):
+        """Every constant is in pixels of the working size: measured 0.82 by click, 0.91 by box at five times the size."""
+        height, width = (5 * side for side in sample.frame.size)
+        depth = cv2.resize(np.asarray(sample.frame.depth), (width, height), interpolation=cv2.INTER_NEAREST)
+        frame = RgbdFrame(cv2.resize(np.asarray(sample.frame.color), (width, height)), depth)
+        embedding = model.encode(frame)
+        found = {"click": [], "box": []}
+        for each in sample.objects:
+            truth = np.repeat(np.repeat(sample.truth(each), 5, axis=0), 5, axis=1)
+            click = Prompt(points=[[5 * value + 2 for value in each["click"]]])
+            box = Prompt(box=[5 * value for value in each["box"]])
+            for kind, prompt in (("click", click), ("box", box)):
+                ((mask,),) = model.decode(embedding, [prompt], False)
+                assert mask.image_size == (height, width)
+                found[kind].append(overlap(mask.to_array(), truth))
+        assert np.mean(found["click"]) >= 0.76, found
+        assert np.mean(found["box"]) >= 0.86, found
+
     def test_corrections_improve_the_masks(self, model, sample, embedding, found_by_click):
         """Clicks into the middle of the largest error, as a person sets them: measured 0.82, then 0.96."""
         corrected = {each["name"]: after_clicks(model, sample, embedding, each, 5) for each in sample.objects}

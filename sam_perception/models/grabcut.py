@@ -31,6 +31,7 @@ MIN_PLANE_FRACTION = 0.03  # of the image
 RANSAC_SAMPLES = 6000
 RANSAC_ROUNDS = 300
 
+WORKING_SIDE = 640  # px, of the longer side: larger images are worked on at this size, for which the rest is made
 CLICK_RADIUS = 3  # px around a click that surely share its label
 SEED_WINDOW = 6  # px around a click in which its surface is looked for: clicks fall on edges and holes too
 PLANE_WINDOW = 120  # px around a click in which the plane beneath it is looked for
@@ -60,14 +61,16 @@ class SceneEmbedding(Embedding):
     """What GrabCut keeps of a frame.
 
     Attributes:
-        color_bgr: (H, W, 3) uint8.
-        depth_m: (H, W) float32, 0 for no data; None without depth.
-        planes: for each plane (H, W) float32, how much nearer than it a pixel is, relative to its depth.
+        color_bgr: (h, w, 3) uint8, at the working size.
+        depth_m: (h, w) float32, 0 for no data; None without depth.
+        planes: for each plane (h, w) float32, how much nearer than it a pixel is, relative to its depth.
+        image_size: (height, width) of the frame.
     """
 
     color_bgr: NDArray[np.uint8]
     depth_m: NDArray[np.float32] | None
     planes: tuple[NDArray[np.float32], ...]
+    image_size: tuple[int, int]
 
     @property
     def nbytes(self) -> int:
@@ -91,14 +94,39 @@ class GrabCutModel(SegmentationModel):
     def encode(self, frame: RgbdFrame) -> SceneEmbedding:
         """Find the planes; a frame whose depth is missing or empty is encoded by colour alone."""
         color_bgr = np.ascontiguousarray(frame.color[..., ::-1])
-        if frame.depth is None or not frame.depth_m.any():
-            return SceneEmbedding(color_bgr, None, ())
-        return SceneEmbedding(color_bgr, frame.depth_m, tuple(_find_planes(frame.depth_m)))
+        depth_m = frame.depth_m if frame.depth is not None and frame.depth_m.any() else None
+        scale = WORKING_SIDE / max(frame.size)
+        if scale < 1:
+            size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
+            color_bgr = np.asarray(cv2.resize(color_bgr, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+            if depth_m is not None:  # never a mean over the edge of an object, nor over holes
+                depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+        planes = () if depth_m is None else tuple(_find_planes(depth_m))
+        return SceneEmbedding(color_bgr, depth_m, planes, frame.size)
 
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], multimask: bool) -> list[list[Mask]]:
         """See SegmentationModel.decode; one GrabCut for each candidate."""
         assert isinstance(embedding, SceneEmbedding)
-        return [_candidates(embedding, prompt, multimask) for prompt in prompts]
+        return [_candidates(embedding, _reduced(prompt, embedding), multimask) for prompt in prompts]
+
+
+def _reduced(prompt: Prompt, scene: SceneEmbedding) -> Prompt:
+    """The prompt in pixels of the working size."""
+    (height, width), (full_height, full_width) = scene.color_bgr.shape[:2], scene.image_size
+    if (height, width) == (full_height, full_width):
+        return prompt
+    scale = np.array([width / full_width, height / full_height])
+    points = np.clip((prompt.point_array + 0.5) * scale - 0.5, 0, [width - 1, height - 1])
+    box = None if prompt.box_array is None else prompt.box_array * np.tile(scale, 2)
+    return dataclasses.replace(prompt, points=points, box=box)
+
+
+def _enlarged(array: NDArray[np.bool_], image_size: tuple[int, int]) -> Mask:
+    """A mask of the working size as one of the image's."""
+    if array.shape == image_size:
+        return Mask.from_array(array)
+    smooth = cv2.resize(array.astype(np.uint8) * 255, image_size[::-1], interpolation=cv2.INTER_LINEAR)
+    return Mask.from_array(np.asarray(smooth > 127))
 
 
 def _candidates(scene: SceneEmbedding, prompt: Prompt, multimask: bool) -> list[Mask]:
@@ -110,8 +138,8 @@ def _candidates(scene: SceneEmbedding, prompt: Prompt, multimask: bool) -> list[
         trimaps = [_trimap_of_points(scene, prompt, edge) for edge in edges]
     masks: list[Mask] = []
     for trimap in trimaps:
-        suggested = Mask.from_array((trimap & 1).astype(bool))
-        found = Mask.from_array(_grab_cut(scene.color_bgr, trimap))
+        suggested = _enlarged((trimap & 1).astype(bool), scene.image_size)
+        found = _enlarged(_grab_cut(scene.color_bgr, trimap), scene.image_size)
         score = 0.0 if found.is_empty else iou(suggested, found)  # two empty masks agree, but on nothing
         mask = dataclasses.replace(found, score=score, object_id=prompt.object_id)
         if not any(iou(mask, other) > 0.98 for other in masks):
