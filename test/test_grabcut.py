@@ -98,7 +98,7 @@ class TestAccuracy:
             assert found[name] >= 0.9, found
 
     def test_a_larger_image_of_the_scene_gives_the_same_objects(self, model, sample):
-        """Every constant is in pixels of the working size: measured 0.82 by click, 0.91 by box at five times the size."""
+        """Every constant is in pixels of the working size: measured 0.82 by click, 0.91 by box."""
         height, width = (5 * side for side in sample.frame.size)
         depth = cv2.resize(np.asarray(sample.frame.depth), (width, height), interpolation=cv2.INTER_NEAREST)
         frame = RgbdFrame(cv2.resize(np.asarray(sample.frame.color), (width, height)), depth)
