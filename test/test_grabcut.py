@@ -248,13 +248,27 @@ class TestDeterminism:
         for mask, by_itself, among_others in zip(together, alone, reversed_order, strict=True):
             assert np.array_equal(mask, by_itself) and np.array_equal(mask, among_others)
 
-    def test_decoding_leaves_the_embedding_as_it_was(self, model, sample):
-        embedding = model.encode(sample.frame)
-        before = [array.copy() for array in (embedding.color_bgr, embedding.depth_m, *embedding.planes)]
+    @pytest.mark.parametrize("with_depth", [True, False])
+    def test_decoding_leaves_the_embedding_as_it_was(self, model, sample, with_depth):
+        embedding = model.encode(sample.frame if with_depth else RgbdFrame(sample.frame.color))
+        before = [array.copy() for array in arrays_of(embedding)]
         candidates(model, embedding, click_on(sample.objects[1]), multimask=True)
         candidates(model, embedding, box_around(sample.objects[1]))
-        after = (embedding.color_bgr, embedding.depth_m, *embedding.planes)
-        assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+        assert len(before) == (4 + len(embedding.planes) if with_depth else 2)
+        assert all(np.array_equal(a, b) for a, b in zip(before, arrays_of(embedding), strict=True))
+
+    def test_ten_thousand_further_clicks_are_answered(self, model, sample, embedding):
+        """A click, and then every pixel of a rough mask, as a program may send them."""
+        described = sample.objects[0]
+        truth = sample.truth(described)
+        assert np.count_nonzero(truth) > 10_000
+        pixels = [described["click"], *np.argwhere(truth)[:, ::-1].tolist()]
+        assert overlap(mask_of(model, embedding, Prompt(points=pixels)), truth) > 0.9
+
+
+def arrays_of(embedding) -> list[np.ndarray]:
+    arrays = (embedding.color_bgr, embedding.smooth_lab, embedding.depth_m, embedding.depth_step_m, *embedding.planes)
+    return [array for array in arrays if array is not None]
 
 
 class TestEmbedding:
@@ -267,8 +281,8 @@ class TestEmbedding:
     def test_nbytes_counts_what_it_holds(self, model, sample, embedding):
         pixels = 640 * 480
         assert len(embedding.planes) >= 1
-        assert embedding.nbytes == pixels * (3 + 4 + 4 * len(embedding.planes))
-        assert model.encode(RgbdFrame(sample.frame.color)).nbytes == pixels * 3
+        assert embedding.nbytes == pixels * (3 + 3 + 4 + 4 + 4 * len(embedding.planes))
+        assert model.encode(RgbdFrame(sample.frame.color)).nbytes == pixels * (3 + 3)
 
     def test_the_table_is_one_of_its_planes(self, sample, embedding):
         """Most of the scene is table; pixels on it must have no height over one of the planes found."""

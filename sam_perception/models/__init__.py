@@ -81,7 +81,7 @@ def load_model(spec: str, options: ModelOptions | None = None) -> SegmentationMo
     if checkpoint is not None and (_is_downloaded(checkpoint) or not path.exists()):
         return _load_published(checkpoint, options)
     if path.exists():
-        return _load(path, options, spec)
+        return _load_path(path, options, spec)
     if os.sep in spec or spec.endswith(_CHECKPOINT_SUFFIXES):
         raise CheckpointError(f"{path} does not exist, and no published checkpoint has that name")
     raise ModelUnavailableError(
@@ -103,14 +103,17 @@ def _is_downloaded(checkpoint: checkpoints.Checkpoint) -> bool:
 
 def _load_published(checkpoint: checkpoints.Checkpoint, options: ModelOptions) -> SegmentationModel:
     path = checkpoints.local_path(checkpoint)
-    found = checkpoints.verify_once(checkpoint, path)
+    found = checkpoints.check_size(checkpoint, path)
+    if found.ok:
+        devices.place(options)  # before gigabytes are read
+        found = checkpoints.verify_once(checkpoint, path)
     if not found.ok:
         raise CheckpointError(f"{found.message}; run `sam-perception models download {checkpoint.name}`")
-    return _load(path, options, checkpoint.name)
+    return importlib.import_module(FAMILIES[checkpoint.family]).load(path, options, checkpoint.name)
 
 
-def _load(path: Path, options: ModelOptions, name: str) -> SegmentationModel:
-    devices.place(options)  # before gigabytes are read
+def _load_path(path: Path, options: ModelOptions, name: str) -> SegmentationModel:
+    devices.place(options)
     from sam_perception.models import weights
 
     family = weights.family_of(path)

@@ -169,7 +169,7 @@ def _check_compile(device: torch.device) -> None:
 
 def _allocation(text: str) -> str:
     """What torch's message says about sizes: CUDA and MPS in units, the CPU in bytes."""
-    asked = re.search(r"(?:[Tt]ried to allocate|tried to allocate) ([\d.]+ ?\w+)", text)
+    asked = re.search(r"[Tt]ried to allocate ([\d.]+ ?\w+)", text)
     free = re.search(r"of which ([\d.]+ ?\w+) is free", text)
     sizes = [f"{asked[1]} more were needed"] if asked else []
     sizes += [f"{free[1]} were free"] if free else []

@@ -62,21 +62,25 @@ class SceneEmbedding(Embedding):
 
     Attributes:
         color_bgr: (h, w, 3) uint8, at the working size.
+        smooth_lab: (h, w, 3) uint8, the colours without texture, in Lab.
         depth_m: (h, w) float32, 0 for no data; None without depth.
+        depth_step_m: (h, w) float32, largest difference of depth in each pixel's 3x3 neighbourhood; None without depth.
         planes: for each plane (h, w) float32, how much nearer than it a pixel is, relative to its depth.
         image_size: (height, width) of the frame.
     """
 
     color_bgr: NDArray[np.uint8]
+    smooth_lab: NDArray[np.uint8]
     depth_m: NDArray[np.float32] | None
+    depth_step_m: NDArray[np.float32] | None
     planes: tuple[NDArray[np.float32], ...]
     image_size: tuple[int, int]
 
     @property
     def nbytes(self) -> int:
         """Memory of all the arrays."""
-        depth = 0 if self.depth_m is None else self.depth_m.nbytes
-        return int(self.color_bgr.nbytes + depth + sum(plane.nbytes for plane in self.planes))
+        arrays = (self.color_bgr, self.smooth_lab, self.depth_m, self.depth_step_m, *self.planes)
+        return sum(array.nbytes for array in arrays if array is not None)
 
 
 class GrabCutModel(SegmentationModel):
@@ -101,8 +105,13 @@ class GrabCutModel(SegmentationModel):
             color_bgr = np.asarray(cv2.resize(color_bgr, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
             if depth_m is not None:  # never a mean over the edge of an object, nor over holes
                 depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
-        planes = () if depth_m is None else tuple(_find_planes(depth_m))
-        return SceneEmbedding(color_bgr, depth_m, planes, frame.size)
+        smooth_lab = np.asarray(
+            cv2.cvtColor(cv2.bilateralFilter(color_bgr, 5, 30, 5), cv2.COLOR_BGR2LAB), dtype=np.uint8
+        )
+        if depth_m is None:
+            return SceneEmbedding(color_bgr, smooth_lab, None, None, (), frame.size)
+        planes = tuple(_find_planes(depth_m))
+        return SceneEmbedding(color_bgr, smooth_lab, depth_m, _depth_step(depth_m), planes, frame.size)
 
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], multimask: bool) -> list[list[Mask]]:
         """See SegmentationModel.decode; one GrabCut for each candidate."""
@@ -171,8 +180,11 @@ def _trimap_of_points(scene: SceneEmbedding, prompt: Prompt, edge: float) -> NDA
             continue  # a correction of the outline: the colours at the click do that
         surface = _grow_by_depth(scene, plane, x, y, edge)
         if surface is None and not region.any():
-            surface, border = _grow_by_color(scene.color_bgr, x, y), COLOR_BORDER
-        region |= _disk(region.shape, x, y, 2 * CLICK_RADIUS) if surface is None else surface
+            surface, border = _grow_by_color(scene.smooth_lab, x, y), COLOR_BORDER
+        if surface is None:
+            cv2.circle(region.view(np.uint8), (x, y), 2 * CLICK_RADIUS, 1, cv2.FILLED)
+        else:
+            region |= surface
     if clicks and any(_window(region, x, y, BORDER).all() for x, y in others):
         region &= _distance_to(clicks, region.shape) <= _distance_to(others, region.shape)
     trimap = np.full(region.shape, cv2.GC_BGD, dtype=np.uint8)
@@ -198,25 +210,24 @@ def _distance_to(clicks: list[tuple[int, int]], shape: tuple[int, ...]) -> NDArr
 def _mark_points(trimap: NDArray[np.uint8], prompt: Prompt) -> None:
     for (x, y), label in zip(np.floor(prompt.point_array).astype(int), prompt.label_array, strict=True):
         sure = cv2.GC_FGD if label == FOREGROUND else cv2.GC_BGD
-        trimap[_disk(trimap.shape, x, y, CLICK_RADIUS)] = sure
+        cv2.circle(trimap, (int(x), int(y)), CLICK_RADIUS, sure, cv2.FILLED)
 
 
 def _grow_by_depth(
     scene: SceneEmbedding, plane: NDArray[np.float32] | None, x: int, y: int, edge: float
 ) -> NDArray[np.bool_] | None:
     """The surface around a click that stands out of the plane; None where depth shows nothing that does."""
-    if scene.depth_m is None or not _window(scene.depth_m, x, y, SEED_WINDOW).any():
+    depth_m, step_m = scene.depth_m, scene.depth_step_m
+    if depth_m is None or step_m is None or not _window(depth_m, x, y, SEED_WINDOW).any():
         return None
-    depth_m = scene.depth_m
-    step = _depth_step(depth_m)
+    height = np.inf if plane is None else _height(plane, depth_m, x, y)
+    if height <= STANDS_OUT / 2:
+        return None  # flat on the plane: its surface would be the table's
     standing = depth_m > 0
     if plane is not None:
-        height = _height(plane, depth_m, x, y)
-        if height <= STANDS_OUT / 2:
-            return None  # flat on the plane: its surface would be the table's
         standing &= plane > min(STANDS_OUT, height / 2)
     for coarser in (edge, *(other for other in sorted(SURFACE_EDGES) if other > edge)):
-        part = _surface_at(standing & (step <= coarser * depth_m), x, y)
+        part = _surface_at(standing & (step_m <= coarser * depth_m), x, y)
         if np.count_nonzero(part) >= SMALLEST_SURFACE:
             break
     else:
@@ -234,12 +245,11 @@ def _surface_at(surface: NDArray[np.bool_], x: int, y: int) -> NDArray[np.uint8]
     return (parts == (np.bincount(near).argmax() if near.size else -1)).astype(np.uint8)
 
 
-def _grow_by_color(color_bgr: NDArray[np.uint8], x: int, y: int) -> NDArray[np.bool_]:
-    lab = cv2.cvtColor(cv2.bilateralFilter(color_bgr, 5, 30, 5), cv2.COLOR_BGR2LAB)
-    flooded = np.zeros((lab.shape[0] + 2, lab.shape[1] + 2), dtype=np.uint8)
+def _grow_by_color(smooth_lab: NDArray[np.uint8], x: int, y: int) -> NDArray[np.bool_]:
+    flooded = np.zeros((smooth_lab.shape[0] + 2, smooth_lab.shape[1] + 2), dtype=np.uint8)
     tolerance = (COLOR_TOLERANCE,) * 3
     flags = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | (1 << 8)
-    cv2.floodFill(lab, flooded, (x, y), (0, 0, 0), tolerance, tolerance, flags)
+    cv2.floodFill(smooth_lab, flooded, (x, y), (0, 0, 0), tolerance, tolerance, flags)
     region = cv2.morphologyEx(flooded[1:-1, 1:-1], cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
     return cv2.dilate(region, np.ones((3, 3), np.uint8)).view(bool)
 
@@ -340,12 +350,6 @@ def _depth_step(depth_m: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _window(array: NDArray, x: int, y: int, radius: int) -> NDArray:
     return array[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
-
-
-def _disk(shape: tuple[int, ...], x: int, y: int, radius: int) -> NDArray[np.bool_]:
-    disk = np.zeros(shape, dtype=np.uint8)
-    cv2.circle(disk, (int(x), int(y)), radius, 1, cv2.FILLED)
-    return disk.view(bool)
 
 
 def _ellipse(size: int) -> NDArray[np.uint8]:
