@@ -2,6 +2,9 @@
 
 import sys
 
-from sam_perception.cli import main
+try:
+    from sam_perception.cli import main
 
-sys.exit(main())
+    sys.exit(main())
+except KeyboardInterrupt:  # while the imports above were under way
+    sys.exit(130)

@@ -10,13 +10,28 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import sam_perception
-from sam_perception.commands import bench, demo, models, segment
+from sam_perception.commands import (
+    bench,
+    demo,
+    interface,
+    lifecycle,
+    models,
+    node,
+    param,
+    ros_arguments,
+    run,
+    segment,
+    service,
+    topic,
+    up,
+)
 from sam_perception.errors import PerceptionError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = (demo, segment, models, bench)
+COMMANDS = (demo, segment, models, bench, run, up, topic, service, node, param, lifecycle, interface)
+TAKE_ROS_ARGUMENTS = (run.run, up.run)
 
 _NEGATIVE_NUMBERS = re.compile(r"-[\d.]")
 
@@ -37,7 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         after Ctrl-C. What is left is a bug, and raises.
     """
     parser = build_parser()
-    options = parser.parse_args(_joined(sys.argv[1:] if arguments is None else arguments))
+    ours, for_ros = ros_arguments.split(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(_joined(ours))
+    if for_ros and options.run not in TAKE_ROS_ARGUMENTS:
+        parser.error(f"{ros_arguments.BEGIN}: only `run` and `up` take ROS arguments")
+    options.ros_arguments = for_ros
     try:
         code = options.run(options)
         sys.stdout.flush()

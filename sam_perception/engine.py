@@ -188,7 +188,7 @@ class SegmentationEngine:
             self._refuse_if_closed()
             held = given or self._history.find(stamp)
         self._refuse_unsupported(prompts)
-        request = _Request(held, _numbered([p.fitted_to(*held.frame.size) for p in prompts]), multimask)
+        request = _Request(held, _numbered(_fitted(prompts, held.frame.size)), multimask)
         answer = request.answer
         with self._wake:
             self._refuse_if_closed()
@@ -369,6 +369,15 @@ class SegmentationEngine:
 
 def _listed(kinds: frozenset[str]) -> str:
     return " and ".join(sorted(kinds))
+
+
+def _fitted(prompts: Sequence[Prompt], size: tuple[int, int]) -> list[Prompt]:
+    fitted: list[Prompt] = []
+    try:
+        fitted.extend(prompt.fitted_to(*size) for prompt in prompts)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"prompts[{len(fitted)}]: {error}") from None
+    return fitted
 
 
 def _numbered(prompts: list[Prompt]) -> list[Prompt]:

@@ -30,3 +30,8 @@ class UnsupportedPromptError(PerceptionError, ValueError):
 
 class CheckpointError(PerceptionError, RuntimeError):
     """A checkpoint is missing, corrupt, of another hash or of an unknown layout."""
+
+
+def in_one_sentence(error: BaseException) -> str:
+    """What to tell a person: our own errors are sentences already, others need their kind."""
+    return str(error) if isinstance(error, PerceptionError) else f"{type(error).__name__}: {error}"

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+import sam_perception.nodes  # noqa: F401  where ROS is not, this brings in what stands in for rclpy and the messages
 from sam_perception.frame_files import SAMPLE_DIRECTORY, read_frame, read_sample
 from sam_perception.frames import RgbdFrame
 

@@ -1,0 +1,636 @@
+"""Objects come out in metres, in the target frame, at their image's stamp; what is missing is said."""
+
+import json
+import threading
+
+import cv2
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, PointStamped, PoseArray, Quaternion, Transform, TransformStamped, Vector3
+from rclpy.parameter import Parameter
+from rclpy.time import Time as RosTime
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
+from vision_msgs.msg import Detection3DArray
+from visualization_msgs.msg import Marker, MarkerArray
+
+from sam_perception.frame_files import SAMPLE_DIRECTORY
+from sam_perception.msg import GraspCandidateArray, ObjectMask, ObjectMaskArray
+from sam_perception.nodes import sam_grasp_node
+from sam_perception.nodes.client import wait_until
+from sam_perception.nodes.images import image_message
+from sam_perception.nodes.sam_grasp_node import SamGraspNode
+from sam_perception.nodes.sample_camera_node import SampleCameraNode
+from sam_perception.srv import GraspAt, PlanGrasps, SegmentPoints
+
+OPTICAL = "camera_color_optical_frame"
+START_S = 1_714_652_389
+OUTPUTS = {
+    "cloud": PointCloud2,
+    "boxes": Detection3DArray,
+    "centroids": PoseArray,
+    "markers": MarkerArray,
+    "grasps": GraspCandidateArray,
+}
+NEAR_M = 0.006  # depth noise at 0.8 m, over a whole surface
+
+
+def header(at_ms, frame_id=OPTICAL):
+    return Header(stamp=Time(sec=START_S + at_ms // 1000, nanosec=at_ms % 1000 * 1_000_000), frame_id=frame_id)
+
+
+def object_mask(array, object_id, at_ms=0, score=0.9):
+    """An ObjectMask of an (H, W) bool array, made by hand."""
+    x, y, width, height = cv2.boundingRect(array.astype(np.uint8))
+    crop = array[y : y + height, x : x + width].astype(np.uint8) * 255
+    return ObjectMask(
+        header=header(at_ms),
+        object_id=object_id,
+        score=score,
+        roi=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
+        mask=image_message(crop, "mono8", header(at_ms)),
+    )
+
+
+class Rig:
+    """A sam_grasp node, a camera and a robot that publish for it, and listeners on all that it says."""
+
+    def __init__(self, run_node, client, sample, outputs=OUTPUTS, **parameters):
+        self.client, self.scene = client, sample
+        self.node = run_node(SamGraspNode, **parameters)
+        self.node.warn.__self__._period_s = 3600.0  # a slow machine sees the same warnings
+        wait_until(lambda: self.node.state == "active", "the active state")
+        self.inbox = {name: client.listen(OUTPUTS[name], f"/sam_grasp/{name}") for name in outputs}
+        for name in outputs:
+            topic = f"/sam_grasp/{name}"
+            wait_until(lambda topic=topic: self.node.count_subscribers(topic), topic)
+        self.publish = {
+            name: client.publisher(kind, name)
+            for name, kind in {
+                "image": Image,
+                "depth": Image,
+                "camera_info": CameraInfo,
+                "objects": ObjectMaskArray,
+                "/clicked_point": PointStamped,
+            }.items()
+        }
+        self.static_tf = StaticTransformBroadcaster(client.node)
+        self.tf = TransformBroadcaster(client.node)
+
+    def image(self, at_ms, color=None, encoding="rgb8"):
+        color = self.scene.frame.color if color is None else color
+        self.publish["image"].publish(image_message(color, encoding, header(at_ms)))
+
+    def depth(self, at_ms, depth=None, encoding="16UC1", frame_id=OPTICAL):
+        depth = self.scene.frame.depth if depth is None else depth
+        self.publish["depth"].publish(image_message(depth, encoding, header(at_ms, frame_id)))
+
+    def info(self, at_ms=0, size=(640, 480), **fields):
+        camera = self.scene.frame.intrinsics
+        k = [camera.fx, 0.0, camera.cx, 0.0, camera.fy, camera.cy, 0.0, 0.0, 1.0]
+        fields = {"distortion_model": "plumb_bob", "d": [0.0] * 5, **fields}
+        info = CameraInfo(header=header(at_ms), width=size[0], height=size[1], k=k, **fields)
+        self.publish["camera_info"].publish(info)
+
+    def frame(self, at_ms):
+        self.info(at_ms)
+        self.image(at_ms)
+        self.depth(at_ms)
+
+    def wait_for_frame(self, at_ms):
+        """Until the node has all of a frame."""
+        frames, stamp = self.node._frames, header(at_ms).stamp
+        wait_until(lambda: frames._intrinsics and frames._intrinsics.size == (480, 640), "the camera_info")
+        wait_until(lambda: frames._find(stamp.sec * 1_000_000_000 + stamp.nanosec), "the frame")
+
+    def objects(self, at_ms, *names, masks=None, size=(480, 640)):
+        if masks is None:
+            masks = self.true_masks(at_ms, *names)
+        self.publish["objects"].publish(
+            ObjectMaskArray(header=header(at_ms), image_height=size[0], image_width=size[1], objects=masks)
+        )
+
+    def true_masks(self, at_ms, *names):
+        described = [self.scene.named(name) for name in names]
+        return [object_mask(self.scene.truth(each), each["id"], at_ms) for each in described]
+
+    def transform(self, parent, child, parent_T_child, at_ms=0):
+        rotation, _ = cv2.Rodrigues(parent_T_child[:3, :3])
+        angle = float(np.linalg.norm(rotation))
+        x, y, z = rotation[:, 0] / angle * np.sin(angle / 2) if angle else (0.0, 0.0, 0.0)
+        return TransformStamped(
+            header=header(at_ms, parent),
+            child_frame_id=child,
+            transform=Transform(
+                translation=Vector3(**dict(zip("xyz", map(float, parent_T_child[:3, 3]), strict=True))),
+                rotation=Quaternion(x=float(x), y=float(y), z=float(z), w=float(np.cos(angle / 2))),
+            ),
+        )
+
+    def table(self):
+        """Say where the camera stands, as calibration would: the camera in the table's frame."""
+        self.static_tf.sendTransform(self.transform("table", OPTICAL, table_T_camera(self.scene)))
+
+    def centroid(self, at_ms):
+        """(3,) of the one object that came out with this stamp."""
+        message = self.wait("centroids", at_ms)
+        (pose,) = message.poses
+        return np.array([pose.position.x, pose.position.y, pose.position.z])
+
+    def wait(self, name, at_ms):
+        stamp = header(at_ms).stamp
+        return self.inbox[name].wait(
+            lambda message: (message.markers[0] if name == "markers" else message).header.stamp == stamp
+        )
+
+
+def camera_T_table(scene):
+    return np.array(json.loads((SAMPLE_DIRECTORY / "camera.json").read_text())["camera_T_table"])
+
+
+def table_T_camera(scene):
+    return np.linalg.inv(camera_T_table(scene))
+
+
+def in_table(scene, point):
+    return (table_T_camera(scene) @ [*point, 1])[:3]
+
+
+@pytest.fixture
+def rig(run_node, client, sample):
+    return lambda **options: Rig(run_node, client, sample, **options)
+
+
+class TestMetres:
+    def test_objects_lie_on_the_table_where_the_renderer_put_them(self, rig, sample):
+        rig = rig(target_frame="table")
+        rig.table()
+        rig.frame(0)
+        names = ["cracker box", "soup can", "mug"]
+        names = [each["name"] for each in sample.objects if each["name"] in names] or names[:2]
+        rig.objects(0, *names)
+        boxes, centroids = rig.wait("boxes", 0), rig.wait("centroids", 0)
+        assert boxes.header.frame_id == centroids.header.frame_id == "table"
+        assert len(boxes.detections) == len(centroids.poses) == len(names)
+        for name, detection, pose in zip(names, boxes.detections, centroids.poses, strict=True):
+            described = sample.named(name)
+            found = np.array([pose.position.x, pose.position.y, pose.position.z])
+            assert np.linalg.norm(found - in_table(sample, described["visible_centroid_m"])) < NEAR_M
+            assert detection.id == str(described["id"]) and detection.header.frame_id == "table"
+            # Upright on the table: no tilt, the bottom at height 0, the middle within reach of the true one.
+            q = detection.bbox.center.orientation
+            assert abs(1 - 2 * (q.x**2 + q.y**2)) > 0.999
+            assert abs(detection.bbox.center.position.z - detection.bbox.size.z / 2) < 0.005
+            middle = detection.bbox.center.position
+            assert np.linalg.norm([middle.x, middle.y, middle.z] - in_table(sample, described["position_m"])) < 0.04
+
+    def test_the_cloud_is_the_objects_surface_with_its_colours_and_ids(self, rig, sample):
+        rig = rig(target_frame="table")
+        rig.table()
+        rig.frame(0)
+        rig.objects(0, "cracker box", "soup can")
+        cloud = rig.wait("cloud", 0)
+        assert cloud.header.frame_id == "table"
+        points = np.frombuffer(bytes(cloud.data), [("xyz", "<f4", 3), ("bgr", "u1", 3), ("_", "u1"), ("id", "<u4")])
+        for name in ("cracker box", "soup can"):
+            described = sample.named(name)
+            of_it = points[points["id"] == described["id"]]
+            assert 0.7 * described["area"] < len(of_it) <= described["area"]
+            assert np.linalg.norm(of_it["xyz"].mean(0) - in_table(sample, described["visible_centroid_m"])) < NEAR_M
+            expected = sample.frame.color[sample.truth(described)].mean(0)
+            np.testing.assert_allclose(of_it["bgr"][:, ::-1].mean(0), expected, atol=8)
+
+    def test_bgr_images_float_depth_and_a_lens_without_a_model_give_the_same(self, rig, sample):
+        rig = rig()
+        rig.info(0)
+        rig.image(0)
+        rig.depth(0)
+        rig.objects(0, "soup can")
+        first = rig.wait("cloud", 0)
+        metres = np.where(sample.frame.depth > 0, sample.frame.depth_m, np.float32(np.nan))
+        rig.info(33, distortion_model="", d=[])
+        rig.image(33, sample.frame.color[..., ::-1], "bgr8")
+        rig.depth(33, metres, "32FC1")
+        rig.objects(33, "soup can")
+        second = rig.wait("cloud", 33)
+        assert first.width == second.width
+        one, two = (np.frombuffer(bytes(cloud.data), "<f4").reshape(-1, 5) for cloud in (first, second))
+        np.testing.assert_allclose(one[:, :3], two[:, :3], atol=1e-6)
+        np.testing.assert_array_equal(one[:, 3:].view(np.uint32), two[:, 3:].view(np.uint32))
+
+    def test_without_a_target_frame_results_are_in_the_optical_frame(self, rig, sample):
+        rig = rig()
+        rig.frame(0)
+        rig.objects(0, "soup can")
+        assert rig.wait("markers", 0).markers[1].header.frame_id == OPTICAL
+        assert np.linalg.norm(rig.centroid(0) - sample.named("soup can")["visible_centroid_m"]) < NEAR_M
+
+    def test_the_transform_is_that_of_the_images_stamp_and_not_the_latest(self, rig, sample):
+        rig = rig(target_frame="base")
+        poses = {}
+        for at_ms in (0, 100, 200):  # a robot that drives 1 m/s along its x
+            poses[at_ms] = np.eye(4)
+            poses[at_ms][0, 3] = at_ms / 1000
+            rig.tf.sendTransform(rig.transform("base", OPTICAL, poses[at_ms], at_ms))
+        expected = np.array(sample.named("soup can")["visible_centroid_m"])
+        rig.frame(50)
+        rig.objects(50, "soup can")
+        assert np.linalg.norm(rig.centroid(50) - expected - [0.05, 0, 0]) < NEAR_M
+        rig.frame(150)
+        rig.objects(150, "soup can")
+        assert np.linalg.norm(rig.centroid(150) - expected - [0.15, 0, 0]) < NEAR_M
+
+    def test_of_several_candidates_of_one_prompt_the_best_counts(self, rig, sample):
+        rig = rig()
+        rig.frame(0)
+        whole, part = sample.truth(sample.named("cracker box")), sample.truth(sample.named("soup can"))
+        rig.objects(0, masks=[object_mask(whole, 7, score=0.9), object_mask(part, 7, score=0.5)])
+        assert np.linalg.norm(rig.centroid(0) - sample.named("cracker box")["visible_centroid_m"]) < NEAR_M
+
+    def test_frames_of_tf_are_published_when_asked_for(self, rig, client, sample):
+        frames = client.listen(TFMessage, "/tf")
+        rig = rig(outputs=(), publish_tf=True)
+        rig.frame(0)
+        rig.objects(0, "soup can")
+        found = frames.wait(
+            lambda message: message.transforms[0].child_frame_id == f"object_{sample.named('soup can')['id']}"
+        )
+        assert found.transforms[0].header == header(0)
+        translation = found.transforms[0].transform.translation
+        position = sample.named("soup can")["position_m"]
+        assert np.linalg.norm(np.array([translation.x, translation.y, translation.z]) - position) < 0.04
+
+
+class TestLateInput:
+    """Each of these comes only after the objects."""
+
+    def test_depth(self, rig):
+        rig = rig(input_timeout_s=10.0)
+        rig.info(0)
+        rig.image(0)
+        rig.objects(0, "soup can")
+        threading.Timer(0.1, rig.depth, [0]).start()
+        rig.centroid(0)
+
+    def test_camera_info(self, rig):
+        rig = rig(input_timeout_s=10.0)
+        rig.image(0)
+        rig.depth(0)
+        rig.objects(0, "soup can")
+        threading.Timer(0.1, rig.info, [0]).start()
+        rig.centroid(0)
+
+    def test_tf(self, rig):
+        rig = rig(target_frame="table", tf_timeout_s=10.0)
+        rig.frame(0)
+        rig.objects(0, "soup can")
+        threading.Timer(0.1, rig.table).start()
+        assert rig.wait("centroids", 0).header.frame_id == "table"
+
+    def test_tf_that_is_only_of_earlier_stamps_is_waited_for(self, rig, sample):
+        rig = rig(target_frame="base", tf_timeout_s=10.0)
+        rig.tf.sendTransform(rig.transform("base", OPTICAL, np.eye(4), 0))
+        rig.frame(100)
+        rig.objects(100, "soup can")
+        moved = np.eye(4)
+        moved[2, 3] = 1.0
+        threading.Timer(0.1, lambda: rig.tf.sendTransform(rig.transform("base", OPTICAL, moved, 200))).start()
+        expected = np.add(sample.named("soup can")["visible_centroid_m"], [0, 0, 0.5])
+        assert np.linalg.norm(rig.centroid(100) - expected) < NEAR_M
+
+
+class TestWhatIsWrongIsNamed:
+    """Every fault gives a warning that names it; then a whole frame is answered as ever."""
+
+    @pytest.fixture
+    def rig(self, rig):
+        made = rig(input_timeout_s=0.1, tf_timeout_s=0.1)
+        yield made
+        made.frame(900)
+        made.wait_for_frame(900)
+        made.objects(900, "soup can")
+        made.centroid(900)
+
+    def test_camera_info_of_another_size(self, rig, wait_for_text):
+        rig.frame(0)
+        rig.wait_for_frame(0)
+        rig.info(0, size=(1280, 720))
+        wait_until(lambda: rig.node._frames._intrinsics.width == 1280, "the camera_info")
+        rig.objects(0, "soup can")
+        wait_for_text("camera_info is of 1280x720, the image of 640x480")
+
+    def test_depth_of_another_frame(self, rig, wait_for_text):
+        rig.info(0)
+        rig.image(0)
+        wait_until(lambda: rig.node._frames._intrinsics and rig.node._frames._matcher._newest_color, "the image")
+        rig.depth(0, frame_id="camera_depth_optical_frame")
+        wait_for_text("depth in frame 'camera_depth_optical_frame' is left out")
+        rig.objects(0, "soup can")
+        wait_for_text("can become metres: no depth that fits the image has arrived")
+
+    def test_depth_of_another_size(self, rig, wait_for_text):
+        rig.image(0)
+        wait_until(lambda: rig.node._frames._matcher._newest_color is not None, "the image")
+        rig.depth(0, np.zeros((240, 320), np.uint16))
+        wait_for_text("depth of 320x240 is left out: the image has 640x480")
+
+    def test_no_input_at_all(self, rig, wait_for_text):
+        rig.objects(0, "soup can")
+        wait_for_text("no camera_info has arrived and no depth that fits the image has arrived")
+
+    def test_depth_that_is_lost(self, rig, wait_for_text):
+        rig.frame(0)
+        rig.wait_for_frame(0)
+        rig.image(33)
+        rig.objects(33, "soup can")
+        wait_for_text("the newest is of 1714652389.000000000, 0.033 s earlier")
+
+    def test_an_image_that_is_lost_costs_only_the_colours(self, rig, wait_for_text):
+        rig.info(0)
+        rig.depth(0)
+        wait_until(lambda: rig.node._frames._intrinsics and rig.node._frames._matcher._depths, "the depth")
+        rig.objects(0, "soup can")
+        rig.centroid(0)
+        wait_for_text("the points are grey")
+
+    def test_an_unknown_distortion_model(self, rig, wait_for_text):
+        rig.info(0, distortion_model="equidistant", d=[0.1] * 4)
+        wait_for_text("camera_info.distortion_model: expected one of")
+
+    def test_a_mask_that_leaves_the_image_costs_only_itself(self, rig, sample, wait_for_text):
+        rig.frame(0)
+        rig.wait_for_frame(0)
+        good = object_mask(sample.truth(sample.named("soup can")), 2)
+        bad = object_mask(sample.truth(sample.named("cracker box")), 3)
+        bad.roi.x_offset = 600
+        rig.objects(0, masks=[bad, good])
+        rig.centroid(0)
+        wait_for_text("object 3 is left out: Mask.crop: expected a crop inside the 640x480 image")
+
+    def test_a_mask_whose_data_is_missing(self, rig, sample, wait_for_text):
+        rig.frame(0)
+        rig.wait_for_frame(0)
+        bad = object_mask(sample.truth(sample.named("soup can")), 3)
+        bad.mask.data = bad.mask.data[:10]
+        rig.objects(0, masks=[bad])
+        wait_for_text("object 3 is left out: mask.data")
+        assert [marker.action for marker in rig.wait("markers", 0).markers] == [Marker.DELETEALL]
+
+    def test_objects_of_an_image_of_another_size(self, rig, wait_for_text):
+        rig.frame(0)
+        rig.wait_for_frame(0)
+        rig.objects(0, "soup can", size=(720, 1280))
+        wait_for_text("Mask.image_size")
+
+    @pytest.mark.parametrize(("encoding", "nothing"), [("16UC1", np.uint16(0)), ("32FC1", np.float32(np.nan))])
+    def test_no_depth_on_the_object(self, rig, wait_for_text, encoding, nothing):
+        rig.info(0)
+        rig.image(0)
+        rig.depth(0, np.full((480, 640), nothing), encoding)
+        rig.wait_for_frame(0)
+        rig.objects(0, "soup can")
+        wait_for_text("has no place in space: 0 points are left")
+        assert rig.wait("boxes", 0).detections == [] and rig.wait("cloud", 0).width == 0
+
+    def test_an_image_of_an_encoding_that_nobody_knows(self, rig, wait_for_text):
+        rig.publish["image"].publish(Image(header=header(0), height=2, width=2, encoding="yuyv", step=4))
+        wait_for_text("an image is left out: image.encoding")
+
+    def test_depth_of_an_encoding_that_is_none(self, rig, wait_for_text):
+        rig.publish["depth"].publish(Image(header=header(0), height=2, width=2, encoding="rgb8", step=6))
+        wait_for_text("a depth image is left out: depth.encoding")
+
+    def test_a_stamp_before_zero(self, rig, wait_for_text):
+        message = image_message(np.zeros((2, 2, 3), np.uint8), "rgb8", Header(stamp=Time(sec=-5), frame_id=OPTICAL))
+        rig.publish["image"].publish(message)
+        wait_for_text("an image is left out: stamp")
+
+
+def test_a_missing_transform_is_named_and_nothing_is_published_in_a_wrong_frame(rig, wait_for_text):
+    rig = rig(target_frame="table", tf_timeout_s=0.1)
+    rig.frame(0)
+    rig.objects(0, "soup can")
+    wait_for_text(f"no transform from '{OPTICAL}' to 'table' at 1714652389.000000000 within 0.1 s")
+    rig.table()
+    wait_until(lambda: rig.node._tf.can_transform("table", OPTICAL, RosTime()), "the transform")
+    rig.frame(33)
+    rig.objects(33, "soup can")
+    rig.centroid(33)
+    assert [message.header.frame_id for message in rig.inbox["centroids"].messages] == ["table"]
+
+
+def test_what_goes_wrong_at_every_frame_is_said_once(rig, wait_for_text):
+    rig = rig(input_timeout_s=0.0)
+    for at_ms in range(0, 500, 50):
+        rig.objects(at_ms, "soup can")
+    wait_for_text("can become metres")
+    rig.frame(600)
+    rig.wait_for_frame(600)
+    rig.objects(600, "soup can")
+    rig.centroid(600)
+    rig.node.get_logger().info("the end")
+    assert wait_for_text("the end").count("can become metres") == 1
+
+
+def test_an_empty_answer_takes_everything_away(rig, sample):
+    rig = rig(target_frame="table")
+    rig.objects(0)  # needs neither images nor TF
+    assert [marker.action for marker in rig.wait("markers", 0).markers] == [Marker.DELETEALL]
+    assert rig.wait("boxes", 0).detections == [] and rig.wait("centroids", 0).poses == []
+    cloud = rig.wait("cloud", 0)
+    assert (cloud.width, cloud.header.frame_id) == (0, "table")
+
+
+def test_nothing_is_computed_for_nobody(rig, client, monkeypatch):
+    measured = []
+
+    def measure(frame, *others, **options):
+        measured.append(frame.stamp_ns % 1_000_000_000)
+        return original(frame, *others, **options)
+
+    original = sam_grasp_node.measure_object
+    monkeypatch.setattr(sam_grasp_node, "measure_object", measure)
+    rig = rig(outputs=())
+    rig.frame(0)
+    rig.wait_for_frame(0)
+    masks = rig.true_masks(0, "soup can")
+    rig.node._answer(ObjectMaskArray(header=header(0), image_height=480, image_width=640, objects=masks))
+    centroids = client.listen(PoseArray, "/sam_grasp/centroids")
+    wait_until(rig.node._centroids.get_subscription_count, "the listener")
+    rig.frame(33)
+    rig.objects(33, "soup can")
+    centroids.wait()
+    assert measured == [33_000_000]
+
+
+def test_newer_objects_do_not_end_the_wait_for_late_depth(rig, monkeypatch):
+    """Else a camera whose depth lags behind the objects of every frame would never get an answer."""
+    arrived, begun = [], []
+
+    class Worker(sam_grasp_node.NewestWorker):
+        def __init__(self, work, *others):
+            super().__init__(lambda message: begun.append(message) or work(message), *others)
+
+        def submit(self, message):
+            super().submit(message)
+            arrived.append(message)
+
+    monkeypatch.setattr(sam_grasp_node, "NewestWorker", Worker)
+    rig = rig(input_timeout_s=10.0)
+    rig.info(0)
+    rig.image(0)
+    rig.objects(0, "soup can")
+    wait_until(lambda: begun, "the first objects")
+    rig.objects(33, "soup can")
+    rig.objects(66, "soup can")
+    wait_until(lambda: len(arrived) == 3, "newer objects")
+    rig.depth(0)
+    rig.centroid(0)
+    rig.image(66)
+    rig.depth(66)
+    rig.centroid(66)
+    assert len(begun) == 2  # those in between are skipped
+
+
+def test_parameters_change_while_it_runs(rig):
+    rig = rig()
+    rig.table()
+    rig.frame(0)
+    rig.objects(0, "soup can")
+    assert rig.wait("centroids", 0).header.frame_id == OPTICAL
+    assert rig.node.set_parameters([Parameter("target_frame", value="table")])[0].successful
+    rig.frame(33)
+    rig.objects(33, "soup can")
+    assert rig.wait("centroids", 33).header.frame_id == "table"
+    assert not rig.node.set_parameters([Parameter("history_seconds", value=1.0)])[0].successful
+
+
+def test_deactivating_lets_go_and_activating_begins_anew(rig, client):
+    rig = rig()
+    rig.frame(0)
+    rig.objects(0, "soup can")
+    rig.centroid(0)
+    rig.node.trigger_deactivate()
+    wait_until(lambda: not client.node.count_subscribers("/objects"), "the end of the subscription")
+    assert rig.node._frames.newest is None
+    rig.node.trigger_cleanup()
+    rig.node.trigger_configure()
+    rig.node.trigger_activate()
+    for name in ("image", "depth", "camera_info", "objects"):
+        wait_until(rig.publish[name].get_subscription_count, name)
+    wait_until(rig.node._centroids.get_subscription_count, "the listener")
+    rig.frame(33)
+    rig.objects(33, "soup can")
+    rig.centroid(33)
+
+
+def test_grasps_are_refused_with_the_reason_and_never_published(rig, client):
+    rig = rig()
+    for kind, name in ((GraspAt, "grasp_at"), (PlanGrasps, "plan_grasps")):
+        answer = client.call(kind, f"/sam_grasp/{name}")
+        assert not answer.success and "does not plan grasps" in answer.message and not answer.grasps.candidates
+    rig.frame(0)
+    rig.objects(0, "soup can")
+    rig.centroid(0)
+    assert rig.inbox["grasps"].messages == []
+
+
+class TestClicksInRviz:
+    @pytest.fixture
+    def asked(self, client):
+        """What the service of sam is asked; it refuses what lies left of pixel 100."""
+        requests = []
+
+        def answer(request, response):
+            requests.append(request)
+            response.success = request.points[0].x >= 100
+            response.message = "nothing is there"
+            return response
+
+        service = client.node.create_service(SegmentPoints, "/sam/segment_points", answer)
+        yield requests
+        client.node.destroy_service(service)
+
+    def click(self, rig, point, frame_id="table"):
+        x, y, z = map(float, point)
+        message = PointStamped(header=Header(stamp=Time(sec=1), frame_id=frame_id), point=Point(x=x, y=y, z=z))
+        rig.publish["/clicked_point"].publish(message)
+
+    def ready(self, rig):
+        rig = rig(outputs=(), tf_timeout_s=10.0)
+        wait_until(lambda: rig.node._segment_points.service_is_ready(), "the service")
+        rig.table()
+        rig.frame(0)
+        wait_until(lambda: rig.node._frames.newest is not None, "a frame")
+        return rig
+
+    def test_a_point_of_the_robots_frame_becomes_a_click_on_the_newest_image(self, rig, sample, asked):
+        rig = self.ready(rig)
+        seen = np.array(sample.named("soup can")["visible_centroid_m"])
+        self.click(rig, in_table(sample, seen))
+        wait_until(lambda: asked, "the request")
+        (request,) = asked
+        camera = sample.frame.intrinsics
+        (point,) = request.points
+        assert point.x == pytest.approx(camera.fx * seen[0] / seen[2] + camera.cx, abs=1e-3)
+        assert point.y == pytest.approx(camera.fy * seen[1] / seen[2] + camera.cy, abs=1e-3)
+        assert request.stamp == header(0).stamp
+
+    @pytest.mark.parametrize(
+        ("point", "named"),
+        [((0, 0, -1), "behind the camera"), ((5, 0, 1), "outside the image"), ((float("nan"), 0, 1), "finite metres")],
+    )
+    def test_what_the_image_does_not_show_is_refused(self, rig, sample, asked, wait_for_text, point, named):
+        rig = self.ready(rig)
+        self.click(rig, point, OPTICAL)
+        wait_for_text(named)
+        self.click(rig, sample.named("soup can")["visible_centroid_m"], OPTICAL)
+        wait_until(lambda: asked, "the request")
+        assert len(asked) == 1
+
+    def test_an_answer_without_success_is_passed_on(self, rig, asked, wait_for_text):
+        rig = self.ready(rig)
+        self.click(rig, (-0.4, 0, 1), OPTICAL)
+        wait_for_text("the clicked point was not segmented: nothing is there")
+
+    def test_without_sam_without_images_and_without_tf_it_says_so(self, rig, sample, wait_for_text):
+        rig = rig(outputs=(), tf_timeout_s=0.0)
+        self.click(rig, (0, 0, 1), OPTICAL)
+        wait_for_text("no image with depth and camera_info has arrived")
+        rig.frame(0)
+        wait_until(lambda: rig.node._frames.newest is not None, "a frame")
+        self.click(rig, (0, 0, 1), "map")
+        wait_for_text(f"no transform from 'map' to '{OPTICAL}'")
+        self.click(rig, (0, 0, 1), OPTICAL)
+        wait_for_text("the service /sam/segment_points is not there")
+
+
+def test_what_the_sample_camera_plays_becomes_metres_on_its_table(run_node, client, sample):
+    camera = "/camera/camera"
+    node = run_node(
+        SamGraspNode,
+        remap={
+            "image": f"{camera}/color/image_raw",
+            "depth": f"{camera}/aligned_depth_to_color/image_raw",
+            "camera_info": f"{camera}/color/camera_info",
+            "objects": "/sam/objects",
+        },
+        target_frame="table",
+    )
+    images = client.listen(Image, f"{camera}/color/image_raw")
+    centroids = client.listen(PoseArray, "/sam_grasp/centroids")
+    objects = client.publisher(ObjectMaskArray, "/sam/objects")
+    wait_until(lambda: node.state == "active" and node._centroids.get_subscription_count(), "the listener")
+    run_node(SampleCameraNode, rate_hz=10.0)
+    wait_until(lambda: node._frames.newest is not None, "a frame")
+    images.clear()
+    image = images.wait()
+    described = sample.named("soup can")
+    mask = object_mask(sample.truth(described), described["id"])
+    objects.publish(ObjectMaskArray(header=image.header, image_height=480, image_width=640, objects=[mask]))
+    (pose,) = centroids.wait().poses
+    found = np.array([pose.position.x, pose.position.y, pose.position.z])
+    assert np.linalg.norm(found - in_table(sample, described["visible_centroid_m"])) < NEAR_M
