@@ -9,18 +9,24 @@ import itertools
 import json
 import os
 import platform
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from sam_perception.commands.options import add_model_options, model_options
+from sam_perception.commands.background_nodes import background_nodes
+from sam_perception.commands.options import DEFAULT_MODEL, add_model_options, model_options
 from sam_perception.errors import InvalidInputError
 from sam_perception.evaluation.benchmarks import conversions, deprojection, prompting
+from sam_perception.evaluation.benchmarks.sample_720p import write_sample_720p
 from sam_perception.evaluation.benchmarks.timing import Row
 from sam_perception.frame_files import read_sample
 from sam_perception.prompts import Prompt
 
 SUBJECTS = ("prompting", "deprojection", "conversions")
+CLIENTS = 8
+REPEATS_OF_SERVICES = 100
 
 
 def add_parser(subparsers: Any) -> None:
@@ -33,6 +39,8 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)} (default: all)")
     parser.add_argument("--repeats", type=int, default=5, help="counted runs of the slow ways (default: %(default)s)")
+    parser.add_argument("--nodes", action="store_true", help="instead: time the services of nodes that run beside")
+    parser.add_argument("--requests", type=int, metavar="N", help="with --nodes: ask N times from 8 clients at once")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     add_model_options(parser)
     parser.set_defaults(run=run, model=prompting.DEFAULT_MODEL)
@@ -46,8 +54,13 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidInputError.for_field("SUBJECT", f"of {', '.join(SUBJECTS)}", unknown[0])
     if options.repeats < 1:
         raise InvalidInputError.for_field("--repeats", "1 or more", options.repeats)
+    if options.requests is not None and (not options.nodes or options.requests < CLIENTS):
+        raise InvalidInputError.for_field("--requests", f"{CLIENTS} or more, with --nodes", options.requests)
     rows: list[Row] = []
     notes: list[str] = []
+    if options.nodes:
+        subjects = []
+        rows = _measure_nodes(options, notes)
     for subject in tqdm(subjects, desc="measuring", disable=None, leave=False):
         rows += _measure(subject, options, notes)
     if options.json:
@@ -72,6 +85,28 @@ def _measure(subject: str, options: argparse.Namespace, notes: list[str]) -> lis
     model, weights = prompting.load_for_timing(options.model, model_options(options))
     click = Prompt(points=[[frame.width / 2, frame.height / 2]])
     return prompting.measure(model, weights, frame, click, options.repeats)
+
+
+def _measure_nodes(options: argparse.Namespace, notes: list[str]) -> list[Row]:
+    """The services of nodes in processes of their own, whose camera shows the sample scene at 1280x720 and 30 Hz."""
+    from sam_perception.nodes import benchmark  # here: it brings in rclpy
+
+    model = options.model if options.model != prompting.DEFAULT_MODEL else DEFAULT_MODEL
+    with tempfile.TemporaryDirectory() as folder:
+        frame = write_sample_720p(Path(folder) / "frames")
+        arguments = ["--camera", f"{folder}/frames", "--model", model, "--device", options.device]
+        log = Path(folder) / "nodes.log"
+        with background_nodes([*arguments, "-p", f"sam:precision:={options.precision}"], log):
+            if options.requests is None:
+                return benchmark.measure(frame, REPEATS_OF_SERVICES)
+            result = benchmark.load(frame, CLIENTS, options.requests)
+    notes.append(
+        f"{result.requests} requests from {CLIENTS} clients at once, camera at 30 Hz: {result.answered} answered; "
+        f"median {result.median_ms:.0f} ms, p99 {result.p99_ms:.0f} ms, worst {result.worst_ms:.0f} ms "
+        f"({result.worst_ms / result.median_ms:.1f} times the median); memory of sam from {result.memory_mb[0]:.0f} to "
+        f"{result.memory_mb[-1]:.0f} MB, most {max(result.memory_mb):.0f} MB"
+    )
+    return []
 
 
 def _print_table(rows: list[Row]) -> None:
