@@ -18,6 +18,7 @@ from tf2_ros import Buffer, TransformBroadcaster, TransformException, TransformL
 from vision_msgs.msg import Detection3DArray, Point2D
 from visualization_msgs.msg import MarkerArray
 
+from sam_perception.background_jobs import BackgroundJobs
 from sam_perception.errors import InvalidInputError, PerceptionError
 from sam_perception.frame_history import format_stamp
 from sam_perception.frames import NANOSECONDS, RgbdFrame
@@ -26,7 +27,6 @@ from sam_perception.geometry.objects import ObjectGeometry, measure_object
 from sam_perception.geometry.rays import project
 from sam_perception.masks import Mask
 from sam_perception.msg import GraspCandidateArray, ObjectMaskArray
-from sam_perception.newest_worker import NewestWorker
 from sam_perception.nodes.camera_messages import intrinsics_from_message
 from sam_perception.nodes.clouds import cloud_message
 from sam_perception.nodes.images import color_from_message, depth_from_message
@@ -160,8 +160,8 @@ class SamGraspNode(ManagedNode):
     def activate(self) -> None:
         """Listen to the camera and to the objects."""
         values = self.parameters
-        worker = NewestWorker(self._answer, self._failed, "sam_grasp measures")
-        self._until_deactivate.callback(worker.close)
+        jobs = BackgroundJobs(self._failed, "sam_grasp measures")
+        self._until_deactivate.callback(jobs.close)
         self._frames = RgbdFrames(
             depth_slop_ns=int(values.depth_slop_s * NANOSECONDS),
             history_seconds=values.history_seconds,
@@ -173,7 +173,11 @@ class SamGraspNode(ManagedNode):
         self._input(Image, "image", self._on_image, _IMAGES, images)
         self._input(Image, "depth", self._on_depth, _IMAGES, images)
         self._input(CameraInfo, "camera_info", self._on_camera_info, _IMAGES, images)
-        self._input(ObjectMaskArray, "objects", worker.submit, _RELIABLE, objects)
+
+        def measure(message: Any) -> None:
+            jobs.submit_latest(lambda: self._answer(message))
+
+        self._input(ObjectMaskArray, "objects", measure, _RELIABLE, objects)
         self._input(PointStamped, "/clicked_point", self._on_clicked_point, _RELIABLE, clicks)
 
     def deactivate(self) -> None:
@@ -215,7 +219,7 @@ class SamGraspNode(ManagedNode):
         except PerceptionError as error:
             self.warn("camera_info", f"a camera_info is left out: {error}")
 
-    # ---- objects; in the worker's thread ----
+    # ---- objects; in the jobs' thread ----
 
     def _answer(self, message: Any) -> None:
         if not self._is_wanted():

@@ -470,15 +470,12 @@ def test_newer_objects_do_not_end_the_wait_for_late_depth(rig, monkeypatch):
     """Else a camera whose depth lags behind the objects of every frame would never get an answer."""
     arrived, begun = [], []
 
-    class Worker(sam_grasp_node.NewestWorker):
-        def __init__(self, work, *others):
-            super().__init__(lambda message: begun.append(message) or work(message), *others)
+    class Jobs(sam_grasp_node.BackgroundJobs):
+        def submit_latest(self, job):
+            super().submit_latest(lambda: begun.append(job) or job())
+            arrived.append(job)
 
-        def submit(self, message):
-            super().submit(message)
-            arrived.append(message)
-
-    monkeypatch.setattr(sam_grasp_node, "NewestWorker", Worker)
+    monkeypatch.setattr(sam_grasp_node, "BackgroundJobs", Jobs)
     rig = rig(input_timeout_s=10.0)
     rig.info(0)
     rig.image(0)
