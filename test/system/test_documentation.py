@@ -1,0 +1,60 @@
+"""docs/nodes.md and config/ beside the nodes as they run."""
+
+import pathlib
+import re
+
+import pytest
+from rcl_interfaces.srv import ListParameters
+
+from sam_perception.nodes.client import wait_until
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+# What every node has, and what every lifecycle node has.
+OF_ALL_NODES = {"/parameter_events", "/rosout", "/clock"}
+SERVICES_OF_ALL_NODES = re.compile(
+    r"/(\w*parameter\w*|get_type_description|change_state|get_state|get_available_states|get_available_transitions"
+    r"|get_transition_graph)$"
+)
+
+
+def documented(node):
+    """Topics in, topics out and services of a node, with their types as the tables name them."""
+    section = (REPOSITORY / "docs" / "nodes.md").read_text().split(f"\n## {node}\n")[1].split("\n## ")[0]
+    tables = {}
+    for head, rows in re.findall(r"^\| (in|out|service) \|.*\n\|[-|]+\n((?:\|.*\n)+)", section, re.MULTILINE):
+        names = [name for row in rows.splitlines() for name in re.findall(r"`(.*?)`", row.split("|")[1])]
+        tables[head] = {name.replace("~", f"/{node}") if "~" in name else "/" + name.lstrip("/") for name in names}
+    return tables
+
+
+@pytest.mark.parametrize("node", ["sam", "sam_grasp"])
+def test_the_tables_name_exactly_what_the_node_has(client, start, node):
+    parameters = {"publish_tf": True} if node == "sam_grasp" else {}
+    process = start(node, **parameters)
+    client.wait_until_active(f"/{node}")
+    tables = documented(node)
+
+    def names(of):
+        listed = getattr(client.node, f"get_{of}_names_and_types_by_node")(node, "/")
+        return {name for name, _ in listed} - OF_ALL_NODES - {f"/{node}/transition_event"}
+
+    wait_until(lambda: names("publisher"), "the node's topics")
+    assert names("publisher") == tables["out"]
+    assert {name for name in names("service") if not SERVICES_OF_ALL_NODES.search(name)} == tables["service"]
+    remapped = {"/image", "/depth", "/camera_info", "/objects"}
+    assert {name for name in tables["in"] if name not in remapped} <= names("subscriber")
+    assert len(names("subscriber")) == len(tables["in"])
+    assert process.is_alive()
+
+
+@pytest.mark.parametrize("node", ["sam", "sam_grasp", "sample_camera"])
+def test_the_shipped_parameter_file_is_understood_and_names_every_parameter(client, start, node):
+    file = REPOSITORY / "config" / f"{node}.yaml"
+    process = start(node, "--params-file", str(file))
+    name = {"sample_camera": "/camera/camera"}.get(node, f"/{node}")
+    client.wait_until_active(name)
+    listed = client.call(ListParameters, f"{name}/list_parameters").result.names
+    in_file = set(re.findall(r"^    (\w+):", file.read_text(), re.MULTILINE))
+    of_ros = {"use_sim_time", "start_type_description_service"}
+    assert {each for each in listed if each not in of_ros and not each.startswith("qos_overrides")} == in_file
+    assert "[WARN]" not in process.log, process.log
