@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_perception.errors import ModelUnavailableError
-from sam_perception.frames import RgbdFrame
+from sam_perception.frames import RgbdFrame, depth_to_metres
 from sam_perception.masks import Mask, iou
 from sam_perception.models.base import Embedding, ModelOptions, SegmentationModel
 from sam_perception.prompts import BACKGROUND, FOREGROUND, Prompt
@@ -98,17 +98,19 @@ class GrabCutModel(SegmentationModel):
     def encode(self, frame: RgbdFrame) -> SceneEmbedding:
         """Find the planes; a frame whose depth is missing or empty is encoded by colour alone."""
         color_bgr = np.ascontiguousarray(frame.color[..., ::-1])
-        depth_m = frame.depth_m if frame.depth is not None and frame.depth_m.any() else None
+        depth = frame.depth
         scale = WORKING_SIDE / max(frame.size)
         if scale < 1:
             size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
             color_bgr = np.asarray(cv2.resize(color_bgr, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-            if depth_m is not None:  # never a mean over the edge of an object, nor over holes
-                depth_m = np.asarray(cv2.resize(depth_m, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+            if depth is not None:  # never a mean over the edge of an object, nor over holes
+                depth = np.asarray(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST))
+        # Not frame.depth_m, which would stay in memory as long as the frame.
+        depth_m = None if depth is None else depth_to_metres(depth, frame.depth_scale_m)
         smooth_lab = np.asarray(
             cv2.cvtColor(cv2.bilateralFilter(color_bgr, 5, 30, 5), cv2.COLOR_BGR2LAB), dtype=np.uint8
         )
-        if depth_m is None:
+        if depth_m is None or not depth_m.any():
             return SceneEmbedding(color_bgr, smooth_lab, None, None, (), frame.size)
         planes = tuple(_find_planes(depth_m))
         return SceneEmbedding(color_bgr, smooth_lab, depth_m, _depth_step(depth_m), planes, frame.size)

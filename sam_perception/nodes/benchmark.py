@@ -65,7 +65,7 @@ def measure(frame: RgbdFrame, repeats: int) -> list[Row]:
     rclpy.init(args=[])
     try:
         with Client("bench") as client:
-            client.listen(Image, IMAGE).wait()
+            client.first(Image, IMAGE)
             stamps = itertools.count(1)
 
             def with_image() -> Any:
@@ -100,7 +100,7 @@ def load(frame: RgbdFrame, clients: int, requests: int) -> LoadResult:
     rclpy.init(args=[])
     try:
         asking = [Client(f"bench_{i}") for i in range(clients)]
-        asking[0].listen(Image, IMAGE).wait()
+        asking[0].first(Image, IMAGE)
         diagnostics = asking[0].listen(DiagnosticArray, "/diagnostics")
         for client in asking:
             _granted(client.call(SegmentPoints, "/sam/segment_points", points=points))

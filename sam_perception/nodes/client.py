@@ -90,6 +90,19 @@ class Client:
         self.node.create_subscription(kind, topic, inbox.put, qos)
         return inbox
 
+    def first(self, kind: Any, topic: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
+        """The next message on a topic.
+
+        Raises:
+            NoAnswerError: none came in time.
+        """
+        inbox = Inbox(topic)
+        subscription = self.node.create_subscription(kind, topic, inbox.put, RELIABLE)
+        try:
+            return inbox.wait(timeout_s=timeout_s)
+        finally:
+            self.node.destroy_subscription(subscription)
+
     def publisher(self, kind: Any, topic: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
         """A publisher that somebody listens to already.
 

@@ -88,7 +88,7 @@ def ask(objects: Sequence[dict[str, Any]]) -> WireResults:
             inboxes = {name: client.listen(kind, topic) for name, (kind, topic) in OUTPUTS.items()}
             for node in NODES:
                 client.wait_until_active(node)
-            stamp = client.listen(Image, IMAGE).wait().header.stamp
+            stamp = client.first(Image, IMAGE).header.stamp
             by_click = [_by_click(client, inboxes, stamp, item) for item in objects]
             by_box, overlay = _by_box(client, inboxes["objects"], stamp, objects)
             return WireResults(by_click, by_box, overlay)

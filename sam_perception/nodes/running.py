@@ -13,7 +13,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from sam_perception.errors import PerceptionError
 from sam_perception.nodes.managed_node import ManagedNode
 
-THREADS = 8  # more than there are callback groups that may wait at the same time
+THREADS = 16  # so that images still come in while many requests wait for an encode
 EXIT_BAD_INPUT = 2
 _ENDS = (KeyboardInterrupt, ExternalShutdownException)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point, PointStamped
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
@@ -65,8 +65,7 @@ _NOT_YET = {
 class SamNode(ManagedNode):
     """See the module's sentence.
 
-    Services answer in every state, if only with the reason why not; one of them never waits for another. Topics in
-    are there while the node is active.
+    Services answer in every state, if only with the reason why not. Topics in are there while the node is active.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -85,17 +84,18 @@ class SamNode(ManagedNode):
         self.parameters.on_change(self._on_parameter)
 
     def _create_services(self) -> None:
-        for kind, name, answer in (
-            (Segment, "~/segment", self._segment),
-            (SegmentPoints, "~/segment_points", self._segment_points),
-            (SegmentBox, "~/segment_box", self._segment_box),
-            (SegmentText, "~/segment_text", _refusing("text")),
-            (SegmentEverything, "~/segment_everything", _refusing("everything")),
-            (Track, "~/track", _refusing("tracking")),
-            (StopTracking, "~/stop_tracking", _refusing("tracking")),
-            (Trigger, "~/clear", self._clear),
+        # Prompts that come while a frame is being encoded are all answered from that encode: let them come.
+        together = ReentrantCallbackGroup()
+        for kind, name, answer, group in (
+            (Segment, "~/segment", self._segment, together),
+            (SegmentPoints, "~/segment_points", self._segment_points, together),
+            (SegmentBox, "~/segment_box", self._segment_box, together),
+            (SegmentText, "~/segment_text", _refusing("text"), together),
+            (SegmentEverything, "~/segment_everything", _refusing("everything"), together),
+            (Track, "~/track", _refusing("tracking"), together),
+            (StopTracking, "~/stop_tracking", _refusing("tracking"), together),
+            (Trigger, "~/clear", self._clear, MutuallyExclusiveCallbackGroup()),
         ):
-            group = MutuallyExclusiveCallbackGroup()
             self.create_service(kind, name, self._answering(answer), callback_group=group)
 
     # ---- lifecycle ----

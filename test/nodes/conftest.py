@@ -13,6 +13,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor  # 
 from rclpy.parameter import Parameter  # isort: skip
 
 from sam_perception.nodes.client import Client
+from sam_perception.nodes.running import THREADS
 
 SOON = 30.0
 
@@ -43,7 +44,7 @@ def run_node(ros):
             parameter_overrides=[Parameter(name, value=value) for name, value in parameters.items()],
             cli_args=["--ros-args", *rules],
         )
-        executor = MultiThreadedExecutor(num_threads=8)
+        executor = MultiThreadedExecutor(num_threads=THREADS)
         executor.add_node(node)
         thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
         thread.start()

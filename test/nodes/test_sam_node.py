@@ -564,6 +564,19 @@ def test_a_request_that_waits_for_an_encode_does_not_hold_up_images(client, came
     assert stamp_ns(future.result().header.stamp) == 10 * SECOND
 
 
+def test_requests_that_come_together_share_one_encode_while_images_come_in(client, camera, models, sam):
+    camera.show(10 * SECOND)
+    models[0].may_encode.clear()
+    request = SegmentPoints.Request(points=points((8, 12)))
+    futures = [client.call_async(SegmentPoints, "/sam/segment_points", request) for _ in range(8)]
+    wait_until(lambda: len(sam._engine._requests) == 7, "seven requests that wait for the eighth's encode")
+    camera.show(11 * SECOND)
+    models[0].may_encode.set()
+    wait_until(lambda: all(future.done() for future in futures), "all answers")
+    assert all(future.result().success for future in futures)
+    assert models[0].encoded == [10 * SECOND]
+
+
 # ---- lifecycle ----
 
 

@@ -95,7 +95,7 @@ def test_continuous_mode_asks_again_on_every_new_frame(client, sample, start):
     start("sam", mode="continuous")
     objects = client.listen(ObjectMaskArray, "/sam/objects")
     x0, y0, x1, y1 = sample.objects[0]["box"]
-    client.listen(Image, COLOR).wait()
+    client.first(Image, COLOR)
     answer = client.call(SegmentBox, "/sam/segment_box", box=[float(v) for v in (x0, y0, x1, y1)])
     assert answer.success, answer.message
     wait_until(lambda: len({stamp_of(message) for message in objects.messages}) > 4, "answers on 5 frames")
@@ -181,7 +181,7 @@ def test_without_tf_boxes_stay_away_and_the_reason_is_logged(client, sample, sta
     start("sam")
     grasp = start("sam_grasp", target_frame="a_frame_that_nobody_knows")
     boxes = client.listen(Detection3DArray, "/sam_grasp/boxes")
-    client.listen(Image, COLOR).wait()
+    client.first(Image, COLOR)
     wait_until(lambda: click(client, sample.objects[0]).success, "an answer")
     grasp.wait_for_log(r"\[WARN\].*a_frame_that_nobody_knows")
     assert not boxes.messages
@@ -223,7 +223,7 @@ def test_any_process_may_be_killed_and_started_again(client, sample, start):
 def test_eight_clients_at_once_are_all_answered(client, sample, start):
     start("sample_camera", rate_hz=30.0)
     start("sam")
-    client.listen(Image, COLOR).wait()
+    client.first(Image, COLOR)
     wait_until(lambda: click(client, sample.objects[0]).success, "a first answer")
     clients = [Client(f"client_{i}") for i in range(8)]
     answers = [[] for _ in clients]
@@ -284,7 +284,7 @@ def test_the_lifecycle_can_be_walked_and_a_failed_configure_repaired(client, sam
 def test_diagnostics_name_rate_age_and_timings(client, sample, start):
     start("sample_camera", rate_hz=10.0)
     start("sam")
-    client.listen(Image, COLOR).wait()
+    client.first(Image, COLOR)
     wait_until(lambda: click(client, sample.objects[0]).success, "an answer")
     diagnostics = client.listen(DiagnosticArray, "/diagnostics")
 
@@ -306,7 +306,7 @@ def test_diagnostics_name_rate_age_and_timings(client, sample, start):
 def test_ctrl_c_ends_a_node_without_a_traceback(client, node, times):
     process = NodeProcess(node)
     name = {"sample_camera": "/camera/camera"}.get(node, f"/{node}")
-    client.call(GetState, f"{name}/get_state") if node != "sample_camera" else client.listen(Image, COLOR).wait()
+    client.call(GetState, f"{name}/get_state") if node != "sample_camera" else client.first(Image, COLOR)
     code = process.interrupt(times)
     assert code == 0, process.log
     assert "Traceback" not in process.log, process.log
