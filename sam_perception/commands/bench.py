@@ -58,13 +58,15 @@ def run(options: argparse.Namespace) -> int:
         raise InvalidInputError.for_field("--requests", f"{CLIENTS} or more, with --nodes", options.requests)
     rows: list[Row] = []
     notes: list[str] = []
+    load: dict[str, Any] = {}
     if options.nodes:
         subjects = []
-        rows = _measure_nodes(options, notes)
+        rows, load = _measure_nodes(options, notes)
     for subject in tqdm(subjects, desc="measuring", disable=None, leave=False):
         rows += _measure(subject, options, notes)
     if options.json:
         content = {"machine": _machine(), "notes": notes, "rows": [dataclasses.asdict(row) for row in rows]}
+        content |= {"load": load} if load else {}
         print(json.dumps(content, indent=2))
     else:
         _print_table(rows)
@@ -87,8 +89,12 @@ def _measure(subject: str, options: argparse.Namespace, notes: list[str]) -> lis
     return prompting.measure(model, weights, frame, click, options.repeats)
 
 
-def _measure_nodes(options: argparse.Namespace, notes: list[str]) -> list[Row]:
-    """The services of nodes in processes of their own, whose camera shows the sample scene at 1280x720 and 30 Hz."""
+def _measure_nodes(options: argparse.Namespace, notes: list[str]) -> tuple[list[Row], dict[str, Any]]:
+    """The services of nodes in processes of their own, whose camera shows the sample scene at 1280x720 and 30 Hz.
+
+    Returns:
+        Rows of single requests; or, with --requests, what became of many at once.
+    """
     from sam_perception.nodes import benchmark  # here: it brings in rclpy
 
     model = options.model if options.model != prompting.DEFAULT_MODEL else DEFAULT_MODEL
@@ -98,7 +104,7 @@ def _measure_nodes(options: argparse.Namespace, notes: list[str]) -> list[Row]:
         log = Path(folder) / "nodes.log"
         with background_nodes([*arguments, "-p", f"sam:precision:={options.precision}"], log):
             if options.requests is None:
-                return benchmark.measure(frame, REPEATS_OF_SERVICES)
+                return benchmark.measure(frame, REPEATS_OF_SERVICES), {}
             result = benchmark.load(frame, CLIENTS, options.requests)
     notes.append(
         f"{result.requests} requests from {CLIENTS} clients at once, camera at 30 Hz: {result.answered} answered; "
@@ -106,7 +112,7 @@ def _measure_nodes(options: argparse.Namespace, notes: list[str]) -> list[Row]:
         f"({result.worst_ms / result.median_ms:.1f} times the median); memory of sam from {result.memory_mb[0]:.0f} to "
         f"{result.memory_mb[-1]:.0f} MB, most {max(result.memory_mb):.0f} MB"
     )
-    return []
+    return [], dataclasses.asdict(result)
 
 
 def _print_table(rows: list[Row]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 from pathlib import Path
 
 import cv2
@@ -98,7 +99,7 @@ class GrabCutModel(SegmentationModel):
     def encode(self, frame: RgbdFrame) -> SceneEmbedding:
         """Find the planes; a frame whose depth is missing or empty is encoded by colour alone."""
         color_bgr = np.ascontiguousarray(frame.color[..., ::-1])
-        depth = frame.depth
+        depth: NDArray[Any] | None = frame.depth
         scale = WORKING_SIDE / max(frame.size)
         if scale < 1:
             size = max(1, round(frame.width * scale)), max(1, round(frame.height * scale))
