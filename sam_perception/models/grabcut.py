@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np

@@ -20,8 +20,8 @@ CONNECT_VARIABLE = "SAM_PERCEPTION_CONNECT"
 def open_session() -> zenoh.Session:
     """Open a session on the first free port of the mesh, or as the file that ZENOH_SESSION_CONFIG_URI names says.
 
-    Every process listens on loopback and keeps trying to reach all the others, so none is needed by the rest: one
-    that was killed is found again when it comes back. SAM_PERCEPTION_LISTEN and SAM_PERCEPTION_CONNECT add endpoints
+    Every process listens on loopback, and keeps trying to reach those that may be on the ports before its own. So none
+    is needed by the rest, and one that comes back is found again. SAM_PERCEPTION_LISTEN and SAM_PERCEPTION_CONNECT add endpoints
     (comma-separated), ZENOH_CONFIG_OVERRIDE (`key/path=json5;...`) has the last word.
 
     Raises:
@@ -49,9 +49,13 @@ def _mesh_config(port: int) -> zenoh.Config:
     config = zenoh.Config()
     for key, value in _DEFAULTS.items():
         config.insert_json5(key, json.dumps(value))
-    # Only those before this one: two connections between the same two make zenoh lose one of them after a stall.
-    others = [f"tcp/127.0.0.1:{other}" for other in (ROUTER_PORT, *MESH_PORTS) if not 0 < port <= other]
-    return _with_settings(config, [f"tcp/127.0.0.1:{port}"], others)
+    # Of two processes one calls the other: after a stall, zenoh may lose messages for ever where both had done so.
+    before = [f"tcp/127.0.0.1:{other}" for other in (ROUTER_PORT, *MESH_PORTS) if not 0 < port <= other]
+    is_whole_mesh = port and not _endpoints(LISTEN_VARIABLE) and not _endpoints(CONNECT_VARIABLE)
+    config.insert_json5(
+        "scouting/gossip/autoconnect", json.dumps({"peer": ["router"] if is_whole_mesh else ["router", "peer"]})
+    )
+    return _with_settings(config, [f"tcp/127.0.0.1:{port}"], before)
 
 
 def _file_config(path: str) -> zenoh.Config:
@@ -97,6 +101,7 @@ _DEFAULTS: dict[str, Any] = {
     "scouting/delay": 1,
     "scouting/multicast/enabled": False,
     "scouting/gossip/enabled": True,
+    "scouting/gossip/autoconnect_strategy": {"peer": {"to_router": "always", "to_peer": "greater-zid"}},
     "timestamping/enabled": True,  # transient local needs it
     "queries_default_timeout": 600_000,  # ms: a service may take long, and one that dies is noticed at once
     # Faster for images, but a killed process leaves its part of /dev/shm behind, and containers have little of it.
