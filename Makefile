@@ -34,10 +34,10 @@ $(VENV)/.demo: $(VENV)/bin/python $(SETUP)
 	$(PIP) --editable .
 	@touch $@
 
-# --no-deps: Meta's originals, the tests' independent answer, ask for torchvision, of which they need nothing here.
-$(VENV)/.test: $(VENV)/bin/python $(SETUP) requirements-test-originals.txt
+# --no-deps: others' implementations, the tests' independent answer, ask for torchvision, of which nothing here needs any.
+$(VENV)/.test: $(VENV)/bin/python $(SETUP) requirements-test-others.txt
 	$(PIP) setuptools --editable '.[models,render,test]'
-	SAM2_BUILD_CUDA=0 $(PIP) --no-deps --no-build-isolation --requirement requirements-test-originals.txt
+	SAM2_BUILD_CUDA=0 $(PIP) --no-deps --no-build-isolation --requirement requirements-test-others.txt
 	@touch $@
 
 clean:

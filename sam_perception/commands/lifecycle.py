@@ -109,4 +109,6 @@ def _state(seen: graph.Graph, name: str) -> str:
 
 def _call(seen: graph.Graph, node: str, kind: str, service: str | None = None, **fields: Any) -> Any:
     service_class = graph.service_class(f"lifecycle_msgs/srv/{kind}")
-    return seen.call(service_class, f"{node}/{service or graph.snake_case(kind)}", service_class.Request(**fields))
+    return seen.call(
+        service_class, f"{node}/{service or graph.snake_case(kind)}", service_class.Request(**fields), graph.ANSWER_S
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sam_perception.commands import graph
 from sam_perception.errors import PerceptionError
+from sam_perception.ros_names import visible
 
 _ACTION = "/_action/"
 
@@ -76,10 +77,10 @@ def _sections(node: Any, name: str, hidden: bool) -> list[tuple[str, dict[str, l
     publishers = node.get_publisher_names_and_types_by_node(*of)
     subscribers = node.get_subscriber_names_and_types_by_node(*of)
     return [
-        ("Subscribers", graph.visible(subscribers, hidden)),
-        ("Publishers", graph.visible(publishers, hidden)),
-        ("Service Servers", graph.visible(node.get_service_names_and_types_by_node(*of), hidden)),
-        ("Service Clients", graph.visible(node.get_client_names_and_types_by_node(*of), hidden)),
+        ("Subscribers", visible(subscribers, hidden)),
+        ("Publishers", visible(publishers, hidden)),
+        ("Service Servers", visible(node.get_service_names_and_types_by_node(*of), hidden)),
+        ("Service Clients", visible(node.get_client_names_and_types_by_node(*of), hidden)),
         ("Action Servers", _actions(publishers)),
         ("Action Clients", _actions(subscribers)),
     ]

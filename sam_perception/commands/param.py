@@ -195,4 +195,6 @@ def _similar_parameter(seen: graph.Graph, node: str, name: str) -> str:
 
 def _call(seen: graph.Graph, node: str, service: str, **fields: Any) -> Any:
     service_class = graph.service_class(f"rcl_interfaces/srv/{service}")
-    return seen.call(service_class, f"{node}/{graph.snake_case(service)}", service_class.Request(**fields))
+    return seen.call(
+        service_class, f"{node}/{graph.snake_case(service)}", service_class.Request(**fields), graph.ANSWER_S
+    )

@@ -127,7 +127,7 @@ def echo(options: argparse.Namespace) -> int:
     with graph.open_graph(options) as seen:
         name = graph.absolute(options.topic)
         kind = graph.message_class(options.type or _the_type(seen, name, options.spin_time))
-        received = _subscribe(seen, kind, name)
+        received = seen.subscribe(kind, name)
         deadline = time.monotonic() + (options.timeout or float("inf"))
         count = 0
         while time.monotonic() < deadline and not (options.once and count):
@@ -148,7 +148,7 @@ def hz(options: argparse.Namespace) -> int:
             _warn_unpublished(name)
             types = seen.wait_for(lambda: _types(seen, name, 0.0), float("inf"))
         rate = Rate(options.window)
-        received = _subscribe(seen, graph.message_class(_only(types, name)), name)
+        received = seen.subscribe(graph.message_class(_only(types, name)), name)
         while True:
             seen.spin_once()
             for _ in range(len(received)):
@@ -184,24 +184,6 @@ class Rate:
             f"average rate: {1 / mean if mean else 0:.3f}\n\tmin: {min(seconds):.3f}s max: {max(seconds):.3f}s "
             f"std dev: {statistics.pstdev(seconds):.5f}s window: {len(seconds)}"
         )
-
-
-def _subscribe(seen: graph.Graph, kind: Any, name: str) -> collections.deque[Any]:
-    """Subscribe with the best that all publishers offer; what arrives is in the deque."""
-    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-
-    seen.wait_for(lambda: seen.node.count_publishers(name), graph.SETTLED_S)
-    offers = [publisher.qos_profile for publisher in seen.node.get_publishers_info_by_topic(name)]
-    reliable = bool(offers) and all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
-    latched = bool(offers) and all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
-    received: collections.deque[Any] = collections.deque()
-    profile = QoSProfile(
-        depth=10,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-    )
-    seen.node.create_subscription(kind, name, lambda message: received.append(message), profile)
-    return received
 
 
 def _types(seen: graph.Graph, name: str, seconds: float) -> list[str]:

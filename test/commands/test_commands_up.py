@@ -130,8 +130,9 @@ def pid_of(process, node):
 
 def test_up_runs_all_three_and_one_ctrl_c_ends_them(system):
     process, log = system
-    assert {"/camera/camera", "/sam", "/sam_grasp"} <= set(output("node", "list").splitlines())
-    assert output("lifecycle", "get", "/sam_grasp") == "active [3]\n"
+    names = {"/camera/camera", "/sam", "/sam_grasp"}
+    until(lambda: names <= set(output("node", "list").splitlines()), log.read_text)
+    until(lambda: output("lifecycle", "get", "/sam_grasp") == "active [3]\n", log.read_text)
     prefixes = {line.partition("]")[0] for line in log.read_text().splitlines()}
     assert {"[camera", "[sam", "[sam_grasp"} <= prefixes <= {"[camera", "[sam", "[sam_grasp", "[up"}
     assert "\033[" not in log.read_text()
