@@ -21,8 +21,8 @@ def open_session() -> zenoh.Session:
     """Open a session on the first free port of the mesh, or as the file that ZENOH_SESSION_CONFIG_URI names says.
 
     Every process listens on loopback, and keeps trying to reach those that may be on the ports before its own. So none
-    is needed by the rest, and one that comes back is found again. SAM_PERCEPTION_LISTEN and SAM_PERCEPTION_CONNECT add endpoints
-    (comma-separated), ZENOH_CONFIG_OVERRIDE (`key/path=json5;...`) has the last word.
+    is needed by the rest, and one that comes back is found again. SAM_PERCEPTION_LISTEN and SAM_PERCEPTION_CONNECT add
+    endpoints (comma-separated), ZENOH_CONFIG_OVERRIDE (`key/path=json5;...`) has the last word.
 
     Raises:
         InvalidInputError: The configuration cannot be used; the message quotes the part.
