@@ -18,9 +18,9 @@ from sam_perception.nodes.running import THREADS
 SOON = 30.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ros():
-    """ROS, as long as the tests run."""
+    """ROS, as long as the tests of a module run."""
     rclpy.init(args=[])
     yield sam_perception.nodes
     rclpy.try_shutdown()

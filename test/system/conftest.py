@@ -12,7 +12,7 @@ import harness
 from sam_perception.nodes.client import Client
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _ros():
     rclpy.init(args=[])
     yield
@@ -20,7 +20,7 @@ def _ros():
 
 
 @pytest.fixture(scope="module")
-def client():
+def client(_ros):
     """A node that calls and listens."""
     client = Client("test_client")
     yield client
