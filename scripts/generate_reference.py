@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the parameter tables of docs/nodes.md and the files in config/ from the nodes' own tables.
+"""Writes the parameter tables in docs/ and the files in config/ from the nodes' own tables.
 
 scripts/generate_reference.py            # write
 scripts/generate_reference.py --check    # only say what is out of date; exit code 1 if anything is
@@ -17,17 +17,19 @@ from pathlib import Path
 
 from sam_perception.nodes.managed_node import AUTOSTART
 from sam_perception.nodes.parameters import Parameter
+from sam_perception.nodes.realsense_parameters import REALSENSE_CAMERA_PARAMETERS
 from sam_perception.nodes.sam_grasp_node import SAM_GRASP_PARAMETERS
 from sam_perception.nodes.sam_parameters import SAM_PARAMETERS
 from sam_perception.nodes.sample_camera_node import SAMPLE_CAMERA_PARAMETERS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DOCUMENT = REPOSITORY / "docs" / "nodes.md"
+DOCUMENTS = [REPOSITORY / "docs" / name for name in ("nodes.md", "realsense.md")]
 # Name of the file and block -> name of the node and its table.
 NODES = {
     "sam": ("/**/sam", SAM_PARAMETERS),
     "sam_grasp": ("/**/sam_grasp", SAM_GRASP_PARAMETERS),
     "sample_camera": ("/**/camera", SAMPLE_CAMERA_PARAMETERS),
+    "realsense_camera": ("/**/camera", REALSENSE_CAMERA_PARAMETERS),
 }
 
 
@@ -47,20 +49,19 @@ def main() -> int:
 
 def contents() -> dict[Path, str]:
     """Every generated file and what it should hold."""
-    document = DOCUMENT.read_text()
     files = {}
+    documents = {path: path.read_text() for path in DOCUMENTS}
     for name, (node, table) in NODES.items():
         rows = [AUTOSTART, *table]
         files[REPOSITORY / "config" / f"{name}.yaml"] = _yaml(name, node, rows)
-        document = _replaced(document, f"parameters of {name}", _markdown(rows))
-    return {**files, DOCUMENT: document}
+        begin = f"<!-- parameters of {name}: generated -->"
+        (path,) = (path for path, text in documents.items() if begin in text)
+        documents[path] = _replaced(documents[path], begin, _markdown(rows))
+    return {**files, **documents}
 
 
-def _replaced(document: str, block: str, text: str) -> str:
-    begin, end = f"<!-- {block}: generated -->", "<!-- end -->"
-    pattern = re.compile(f"({re.escape(begin)}\n).*?({re.escape(end)})", re.DOTALL)
-    if not pattern.search(document):
-        sys.exit(f"{DOCUMENT.name}: there is no block {begin!r}")
+def _replaced(document: str, begin: str, text: str) -> str:
+    pattern = re.compile(f"({re.escape(begin)}\\n).*?(<!-- end -->)", re.DOTALL)
     return pattern.sub(lambda found: found[1] + text + found[2], document)
 
 

@@ -12,6 +12,7 @@ NODES = {
     "sam": "sam_perception.nodes.sam_node",
     "sam_grasp": "sam_perception.nodes.sam_grasp_node",
     "sample_camera": "sam_perception.nodes.sample_camera_node",
+    "realsense_camera": "sam_perception.nodes.realsense_camera_node",
 }
 
 

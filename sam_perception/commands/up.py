@@ -42,8 +42,8 @@ def add_parser(subparsers: Any) -> None:
         "--camera",
         default="sample",
         metavar="SOURCE",
-        help="sample: the scene that ships with the package; none: a camera that runs already; or a folder of frames "
-        "or a recording (default: %(default)s)",
+        help="sample: the scene that ships with the package; realsense or realsense:SERIAL; none: a camera that runs "
+        "already; or a folder of frames or a recording (default: %(default)s)",
     )
     parser.add_argument("--model", metavar="NAME", help="a name from `sam-perception models list`, or a checkpoint")
     parser.add_argument("--device", metavar="NAME", help="of the model: auto, cuda, cuda:N, mps or cpu")
@@ -78,7 +78,8 @@ def commands(options: argparse.Namespace) -> list[Command]:
             for_ros += ["-r", f"{source}:={target}"]
         for parameter in parameters[name]:
             for_ros += ["-p", parameter]
-        arguments = [sys.executable, "-m", "sam_perception", "run", PROCESSES[name], *_listen(options.listen, i)]
+        node = "realsense_camera" if name == "camera" and _is_realsense(options.camera) else PROCESSES[name]
+        arguments = [sys.executable, "-m", "sam_perception", "run", node, *_listen(options.listen, i)]
         result.append(Command(name, (*arguments, *for_ros)))
     return result
 
@@ -86,9 +87,13 @@ def commands(options: argparse.Namespace) -> list[Command]:
 def _parameters(options: argparse.Namespace) -> dict[str, list[str]]:
     """What goes behind -p for each process; what was asked for with -p comes last, and so wins."""
     parameters: dict[str, list[str]] = {name: [] for name in PROCESSES}
-    if options.camera not in ("sample", "none"):
+    if _is_realsense(options.camera):
+        serial_number = options.camera.partition(":")[2]
+        parameters["camera"] += [_string("serial_number", serial_number)] if serial_number else []
+    elif options.camera not in ("sample", "none"):
         if not os.path.exists(options.camera):
-            raise InvalidInputError.for_field("--camera", "sample, none, or a path that exists", options.camera)
+            expected = "sample, realsense, none, or a path that exists"
+            raise InvalidInputError.for_field("--camera", expected, options.camera)
         parameters["camera"].append(_string("source", os.path.abspath(options.camera)))
     for name, value in (("model", options.model), ("device", options.device)):
         if value is not None:
@@ -100,6 +105,10 @@ def _parameters(options: argparse.Namespace) -> dict[str, list[str]]:
         for name in [process] if process else PROCESSES:
             parameters[name].append(parameter)
     return parameters
+
+
+def _is_realsense(camera: str) -> bool:
+    return camera.partition(":")[0] == "realsense"
 
 
 def _string(name: str, value: str) -> str:
