@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-rs = pytest.importorskip("pyrealsense2")
+rs = pytest.importorskip("pyrealsense2", exc_type=ImportError)
 
 WIDTH, HEIGHT = 160, 120
 BASELINE_MM = 50.0
