@@ -81,6 +81,7 @@ def diagnostics_message(header: Header, node_name: str, condition: SamCondition)
         "device": condition.device or "none",
         "input rate (Hz)": f"{condition.rate.hz:.1f}",
         "frame age (s)": "no frame" if age_s is None else f"{age_s:.3f}",
+        "frames received": str(stats.frames_added),
         "last encode (ms)": f"{stats.last_encode_ms:.1f}",
         "last decode (ms)": f"{stats.last_decode_ms:.1f}",
         "encodes": str(stats.encodes),
