@@ -18,6 +18,8 @@ from sam_perception.commands import (
     models,
     node,
     param,
+    play,
+    record,
     ros_arguments,
     run,
     segment,
@@ -30,7 +32,7 @@ from sam_perception.errors import PerceptionError
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = (demo, segment, models, bench, run, up, topic, service, node, param, lifecycle, interface)
+COMMANDS = (demo, segment, models, bench, run, up, topic, service, node, param, lifecycle, interface, record, play)
 TAKE_ROS_ARGUMENTS = (run.run, up.run)
 
 _NEGATIVE_NUMBERS = re.compile(r"-[\d.]")

@@ -40,7 +40,8 @@ def require_libraries() -> None:
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelUnavailableError(
-            f'this model needs {" and ".join(missing)}: run `pip install "sam-perception[models]"`'
+            f'this model needs {" and ".join(missing)}: run `pip install "sam-perception[models]"` (beside ROS, '
+            "`pip install torch transformers safetensors`)"
         )
 
 

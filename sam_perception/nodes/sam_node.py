@@ -34,6 +34,7 @@ from sam_perception.nodes.messages import (
 from sam_perception.nodes.running import main as run_node
 from sam_perception.nodes.sam_outputs import SamOutputs, now_header
 from sam_perception.nodes.sam_parameters import SAM_PARAMETERS
+from sam_perception.nodes.service_contents import show_contents
 from sam_perception.nodes.throttled_warnings import ThrottledWarnings
 from sam_perception.prompts import Prompt
 from sam_perception.segmentation_session import SegmentationSession
@@ -96,7 +97,7 @@ class SamNode(ManagedNode):
             (StopTracking, "~/stop_tracking", _refusing("tracking"), together),
             (Trigger, "~/clear", self._clear, MutuallyExclusiveCallbackGroup()),
         ):
-            self.create_service(kind, name, self._answering(answer), callback_group=group)
+            show_contents(self, self.create_service(kind, name, self._answering(answer), callback_group=group))
 
     # ---- lifecycle ----
 

@@ -71,7 +71,7 @@ class Message:
 
 
 def message_class(name: str) -> type[Any]:
-    """The class of `package/msg/Name`, or of one half of a service: `package/srv/Name_Request`."""
+    """The class of `package/msg/Name`, or of one part of a service: `package/srv/Name_Request`."""
     with _BUILDING:
         if name not in _CLASSES:
             _CLASSES[name] = _build(name)
@@ -79,12 +79,12 @@ def message_class(name: str) -> type[Any]:
 
 
 def service_class(name: str) -> type[Any]:
-    """The class of `package/srv/Name`, with its Request and Response."""
+    """The class of `package/srv/Name`, with its Request, Response and Event."""
     with _BUILDING:
         if name not in _CLASSES:
             module, _, short = name.replace("/", ".").rpartition(".")
-            halves = {half: message_class(f"{name}_{half}") for half in ("Request", "Response")}
-            _CLASSES[name] = type(short, (), {"__module__": module, "_type_name": name, **halves})
+            parts = {part: message_class(f"{name}_{part}") for part in ("Request", "Response", "Event")}
+            _CLASSES[name] = type(short, (), {"__module__": module, "_type_name": name, **parts})
         return _CLASSES[name]
 
 

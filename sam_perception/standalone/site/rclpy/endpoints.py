@@ -12,11 +12,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import zenoh.ext
+from service_msgs.msg import ServiceEventInfo
 from zenoh.handlers import Callback
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.service_introspection import ServiceIntrospectionState
 from rclpy.task import Future
 from sam_perception.standalone.graph import CLIENT, PUBLISHER, SERVICE, SUBSCRIPTION, Entity
 from sam_perception.standalone.interfaces import type_hash
@@ -24,6 +28,8 @@ from sam_perception.standalone.messages import SerializationError, deserialize, 
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+_ATTEMPTS, _PAUSE_S = 20, 0.1  # of a request that has reached nobody
 
 
 class Endpoint:
@@ -58,9 +64,9 @@ class Endpoint:
 
     def _send(self, method: str, message: Any, expected: type, *handlers: Callback) -> None:
         """Hand a message to zenoh's publisher or querier, with its number, the time and the sender."""
-        if not isinstance(message, expected):
+        if not isinstance(message, (expected, bytes)):
             raise TypeError(f"Expected {expected}, got {type(message)}")
-        payload = serialize(message)
+        payload = message if isinstance(message, bytes) else serialize(message)
         with self._lock:
             if self._handle is None or not self.node.context.ok():
                 raise RuntimeError(f"{self.name}: nothing can be sent any more, it was destroyed or rclpy shut down")
@@ -120,8 +126,9 @@ class Subscription(Endpoint):
     kind = SUBSCRIPTION
     topic_name = property(lambda self: self.name)
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, *args: Any, raw: bool) -> None:
         self._known_types: set[str] = set()
+        self._is_raw = raw
         super().__init__(*args)
         self._graph.on_new.append(self._check_type)
         for other in self._graph.entities(PUBLISHER, name=self.name):
@@ -137,8 +144,9 @@ class Subscription(Endpoint):
         return zenoh.ext.declare_advanced_subscriber(session, self._key, receive, history=history)
 
     def _work_on(self, sample: zenoh.Sample) -> None:
+        payload = sample.payload.to_bytes()
         try:
-            message = deserialize(sample.payload.to_bytes(), self.interface)
+            message = payload if self._is_raw else deserialize(payload, self.interface)
         except SerializationError as error:
             text = f"{self.name}: a message is dropped: {error}"
             self.node.get_logger().warning(text, throttle_duration_sec=5.0)
@@ -166,6 +174,22 @@ class Service(Endpoint):
     """Answers requests in the order in which they come."""
 
     kind = SERVICE
+    _events: Publisher | None = None
+
+    def configure_introspection(
+        self, clock: Clock, service_event_qos_profile: QoSProfile, introspection_state: ServiceIntrospectionState
+    ) -> None:
+        """Publish what is asked and answered from now on."""
+        self._clock, event = clock, self.interface.Event
+        self._events = self.node.create_publisher(event, f"{self.name}/_service_event", service_event_qos_profile)
+
+    def _tell(self, event_type: int, asked: bytes, **halves: Any) -> None:
+        """Publish a request or a response to those who listen; ``asked``: the request's attachment."""
+        if self._events and self._events.get_subscription_count():
+            (number,), gid = struct.unpack_from("<q", asked), np.frombuffer(asked, np.uint8, 16, 17)
+            info = ServiceEventInfo(event_type=event_type, client_gid=gid, sequence_number=number)
+            info.stamp = self._clock.now().to_msg()
+            self._events.publish(self.interface.Event(info=info, **halves))
 
     def _open(self, session: zenoh.Session) -> Any:
         return session.declare_queryable(self._key, Callback(self._put, indirect=False), complete=True)
@@ -182,16 +206,19 @@ class Service(Endpoint):
     def _answer(self, query: zenoh.Query) -> None:
         if query.payload is None or query.attachment is None:
             raise SerializationError("a request without a payload or an attachment")
-        request = deserialize(query.payload.to_bytes(), self.interface.Request)
+        request, asked = deserialize(query.payload.to_bytes(), self.interface.Request), query.attachment.to_bytes()
+        self._tell(ServiceEventInfo.REQUEST_RECEIVED, asked, request=[request])
         response = self.callback(request, self.interface.Response())
         if not isinstance(response, self.interface.Response):
             raise TypeError(f"the callback returned {type(response)}, expected {self.interface.Response}")
-        asked = query.attachment.to_bytes()  # the answer carries its number and sender
-        attachment = asked[:8] + struct.pack("<q", time.time_ns()) + asked[16:]
+        attachment = asked[:8] + struct.pack("<q", time.time_ns()) + asked[16:]  # the request's number and sender
         query.reply(self._key, serialize(response), attachment=attachment)
+        self._tell(ServiceEventInfo.RESPONSE_SENT, asked, response=[response])
 
     def destroy(self) -> None:
         super().destroy()
+        if self._events:
+            self.node.destroy_publisher(self._events)
         while self._arrived:
             self._arrived.popleft().drop()  # who waits for an answer learns that none will come
 
@@ -211,22 +238,30 @@ class Client(Endpoint):
 
     def call_async(self, request: Any) -> Future:
         """Send a request; while the node spins, the future gets the response, or an exception if there is none."""
-        future, replies = Future(), []
+        future = Future()
+        self._ask(future, request, attempts=_ATTEMPTS)
+        return future
+
+    def _ask(self, future: Future, request: Any, attempts: int) -> None:
+        replies: list[Any] = []
 
         def receive(reply: zenoh.Reply | None) -> None:
             replies.append(reply)
-            self._put((future, reply))
+            self._put((future, reply, request, attempts - 1))
 
         def end() -> None:
             if not replies:
                 receive(None)
 
         self._send("get", request, self.interface.Request, Callback(receive, end, indirect=False))
-        return future
 
-    def _work_on(self, item: tuple[Future, zenoh.Reply | None]) -> None:
-        future, reply = item
+    def _work_on(self, item: tuple[Future, zenoh.Reply | None, Any, int]) -> None:
+        future, reply, request, attempts = item
         try:
+            if reply is None and attempts:
+                time.sleep(_PAUSE_S)  # a service that is announced may not be on zenoh's routes yet
+                if self.service_is_ready():
+                    return self._ask(future, request, attempts)
             if reply is None:
                 raise RuntimeError(f"{self.name} went away before it answered")
             if reply.ok is None:

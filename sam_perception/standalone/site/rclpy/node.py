@@ -128,9 +128,10 @@ class Node:
         qos_profile: QoSProfile | int,
         *,
         callback_group: CallbackGroup | None = None,
+        raw: bool = False,
     ) -> Subscription:
         name, qos = self.resolve_topic_name(topic), QoSProfile.of(qos_profile)
-        return self._with(Subscription(self, msg_type, name, qos, callback_group, callback))
+        return self._with(Subscription(self, msg_type, name, qos, callback_group, callback, raw=raw))
 
     def create_service(
         self,
