@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
 import struct
 import threading
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _ATTEMPTS, _PAUSE_S = 20, 0.1  # of a request that has reached nobody
 
 
-class Endpoint:
+class Endpoint(abc.ABC):
     """Base of all; zenoh's threads put what arrives into a queue, an executor takes it from there."""
 
     kind: ClassVar[str]
@@ -59,8 +60,9 @@ class Endpoint:
         self._gid = hashlib.blake2b(self._token.encode(), digest_size=16).digest()
         self._sent = 0
 
+    @abc.abstractmethod
     def _open(self, session: zenoh.Session) -> Any:
-        raise NotImplementedError
+        """Declare it; what zenoh returns is its handle."""
 
     def _send(self, method: str, message: Any, expected: type, *handlers: Callback) -> None:
         """Hand a message to zenoh's publisher or querier, with its number, the time and the sender."""
@@ -86,8 +88,8 @@ class Endpoint:
         """The next piece of work."""
         return partial(self._work_on, self._arrived.popleft())
 
-    def _work_on(self, item: Any) -> None:
-        raise NotImplementedError
+    def _work_on(self, item: Any) -> None:  # noqa: B027
+        """Handle what has arrived; a publisher hears nothing."""
 
     def destroy(self) -> None:
         with self._lock:
