@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 from sam_perception.frame_matching import FrameMatcher
 from sam_perception.frames import NANOSECONDS, RgbdFrame
 
+# So many images that went out without depth get it when it comes late: half a second at 60 Hz.
+LATE_COLORS = 30
+
 
 class FrameIntake:
     """Pairs colour with depth, hands every frame on, and knows which stamp came last.
+
+    A frame whose depth comes late is handed on a second time, with it.
 
     Args:
         take: gets every frame, with its depth where that came.
@@ -26,7 +31,7 @@ class FrameIntake:
     ) -> None:
         self._take = take
         self._news = threading.Condition()
-        self._matcher = FrameMatcher(_nanoseconds(depth_slop_s), refuse=refuse)
+        self._matcher = FrameMatcher(_nanoseconds(depth_slop_s), late_colors=LATE_COLORS, refuse=refuse)
         self._newest_color_ns: int | None = None
         self._newest_taken_ns: int | None = None
 
@@ -78,7 +83,8 @@ class FrameIntake:
     def _hand_on(self, frames: list[RgbdFrame]) -> None:
         for frame in frames:
             self._take(frame)
-            self._newest_taken_ns = frame.stamp_ns
+            if frame.depth is None or frame.stamp_ns == self._newest_color_ns:  # not one whose depth came late
+                self._newest_taken_ns = frame.stamp_ns
             self._news.notify_all()
 
 
