@@ -8,11 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_perception.frame_matching import FrameMatcher
+from sam_perception.frame_matching import LATE_COLORS, FrameMatcher
 from sam_perception.frames import NANOSECONDS, RgbdFrame
-
-# So many images that went out without depth get it when it comes late: half a second at 60 Hz.
-LATE_COLORS = 30
 
 
 class FrameIntake:

@@ -16,6 +16,8 @@ from sam_perception.frames import RgbdFrame
 # Depth counts as arriving until so many colour images in a row came without any.
 COLORS_BEFORE_DEPTH_IS_GONE = 5
 DEPTHS_HELD = 8
+# So many images that went out without depth can get it when it comes late: half a second at 60 Hz.
+LATE_COLORS = 30
 _GREY = 128
 
 

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from sam_perception.errors import FrameNotHeldError, InvalidInputError
 from sam_perception.frame_history import FrameHistory, format_stamp
-from sam_perception.frame_matching import FrameMatcher
+from sam_perception.frame_matching import LATE_COLORS, FrameMatcher
 from sam_perception.frames import CameraIntrinsics, RgbdFrame
-
-# Colour images of the last half second at 60 Hz wait for depth that comes late.
-LATE_COLORS = 30
 
 
 class RgbdFrames:

@@ -106,3 +106,14 @@ def test_an_image_that_is_none_is_refused_and_the_next_one_taken(intake, taken):
         intake.add_color(1, "camera", COLOR[..., 0])
     intake.add_color(2, "camera", COLOR)
     assert [frame.stamp_ns for frame in taken] == [2]
+
+
+def test_depth_that_comes_late_for_an_older_image_does_not_hide_the_newer_one(intake, taken):
+    intake.add_color(1, "camera", COLOR)
+    intake.add_color(2, "camera", COLOR)
+    intake.add_depth(1, "camera", DEPTH)
+    assert [(frame.stamp_ns, frame.depth is not None) for frame in taken] == [(1, False), (2, False), (1, True)]
+    asking = threading.Thread(target=intake.wait_for, args=(2, LONG_S), daemon=True)
+    asking.start()
+    asking.join(LONG_S / 2)
+    assert not asking.is_alive()

@@ -16,11 +16,10 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Point2D
 
-from sam_perception.errors import PerceptionError
 from sam_perception.evaluation.benchmarks.timing import Row, compared
 from sam_perception.frames import RgbdFrame
 from sam_perception.msg import Prompt
-from sam_perception.nodes.client import Client, Inbox
+from sam_perception.nodes.client import Client, Inbox, granted
 from sam_perception.nodes.images import image_message
 from sam_perception.srv import Segment, SegmentPoints
 
@@ -103,7 +102,7 @@ def load(frame: RgbdFrame, clients: int, requests: int) -> LoadResult:
         asking[0].first(Image, IMAGE)
         diagnostics = asking[0].listen(DiagnosticArray, "/diagnostics")
         for client in asking:
-            _granted(client.call(SegmentPoints, "/sam/segment_points", points=points))
+            granted(client.call(SegmentPoints, "/sam/segment_points", points=points))
         times_ms: list[float] = []
         warm = threading.Event()
 
@@ -135,21 +134,15 @@ def load(frame: RgbdFrame, clients: int, requests: int) -> LoadResult:
 
 def _row(subject: str, way: str, call: Callable[[], Any], repeats: int) -> Row:
     for _ in range(_WARM_UP):
-        _granted(call())
+        granted(call())
     overhead_ms, whole_ms = [], []
     for _ in range(repeats):
         start = time.perf_counter()
-        answer = _granted(call())
+        answer = granted(call())
         whole_ms.append((time.perf_counter() - start) * 1e3)
         overhead_ms.append(whole_ms[-1] - answer.encode_ms - answer.decode_ms)
     note = f"whole round trip {statistics.median(whole_ms):.1f} ms"
     return Row(subject, way, statistics.median(overhead_ms), repeats, note=note)
-
-
-def _granted(answer: Any) -> Any:
-    if not answer.success:
-        raise PerceptionError(f"the node answered: {answer.message}")
-    return answer
 
 
 def _memory_of_sam(diagnostics: Inbox) -> list[float]:

@@ -174,6 +174,17 @@ def answer_of(future: Any, service: str, timeout_s: float = DEFAULT_TIMEOUT_S) -
     return future.result()
 
 
+def granted(answer: Any) -> Any:
+    """An answer that says yes.
+
+    Raises:
+        PerceptionError: it says no; the message is the node's.
+    """
+    if not answer.success:
+        raise PerceptionError(f"the node answered: {answer.message}")
+    return answer
+
+
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEFAULT_TIMEOUT_S) -> Any:
     """What the condition gives as soon as that is true.
 

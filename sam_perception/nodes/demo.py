@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image, PointCloud2
 from vision_msgs.msg import Detection3DArray, Point2D
 
-from sam_perception.errors import PerceptionError
 from sam_perception.masks import Mask
 from sam_perception.msg import ObjectMaskArray, Prompt
-from sam_perception.nodes.client import Client, Inbox
+from sam_perception.nodes.client import Client, Inbox, granted
 from sam_perception.nodes.clouds import POINT
 from sam_perception.nodes.images import color_from_message
 from sam_perception.nodes.messages import mask_from_message
@@ -101,7 +100,7 @@ def _by_click(client: Client, inboxes: dict[str, Inbox], stamp: Any, item: dict[
         inbox.clear()
     x, y = item["click"]
     start = time.perf_counter()
-    answer = _granted(
+    answer = granted(
         client.call(SegmentPoints, "/sam/segment_points", stamp=stamp, points=[Point2D(x=float(x), y=float(y))])
     )
     service_ms = (time.perf_counter() - start) * 1e3
@@ -129,15 +128,9 @@ def _by_box(
     objects_inbox.clear()
     prompts = [Prompt(object_id=item["id"], box=[float(value) for value in item["box"]]) for item in objects]
     overlays.clear()
-    answer = _granted(client.call(Segment, "/sam/segment", stamp=stamp, prompts=prompts))
+    answer = granted(client.call(Segment, "/sam/segment", stamp=stamp, prompts=prompts))
     overlay = overlays.wait(lambda message: message.header.stamp == stamp)
     return _masks(answer.result), color_from_message(overlay)
-
-
-def _granted(answer: Any) -> Any:
-    if not answer.success:
-        raise PerceptionError(f"the node answered: {answer.message}")
-    return answer
 
 
 def _masks(message: Any) -> list[Mask]:
