@@ -1,1 +1,1 @@
-"""Measures this package: its speed beside other ways of doing the same."""
+"""Measures this package: how well its models find objects, and its speed beside other ways of doing the same."""
