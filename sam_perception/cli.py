@@ -13,6 +13,7 @@ import sam_perception
 from sam_perception.commands import (
     bench,
     demo,
+    eval,
     interface,
     lifecycle,
     models,
@@ -24,6 +25,7 @@ from sam_perception.commands import (
     run,
     segment,
     service,
+    sim,
     topic,
     up,
 )
@@ -32,7 +34,24 @@ from sam_perception.errors import PerceptionError
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-COMMANDS = (demo, segment, models, bench, run, up, topic, service, node, param, lifecycle, interface, record, play)
+COMMANDS = (
+    demo,
+    segment,
+    models,
+    bench,
+    sim,
+    eval,
+    run,
+    up,
+    topic,
+    service,
+    node,
+    param,
+    lifecycle,
+    interface,
+    record,
+    play,
+)
 TAKE_ROS_ARGUMENTS = (run.run, up.run)
 
 _NEGATIVE_NUMBERS = re.compile(r"-[\d.]")

@@ -1,0 +1,3 @@
+"""Simulated tabletop scenes and the virtual camera that looks at them."""
+
+from __future__ import annotations
