@@ -20,8 +20,9 @@ ARGUMENTS = (
         "camera",
         "none",
         "realsense: realsense-ros, with depth aligned to colour; realsense_direct: this package's own node on "
-        "pyrealsense2; sample: the scene that ships with the package; none: a camera that runs already",
-        ("realsense", "realsense_direct", "sample", "none"),
+        "pyrealsense2; sample: the scene that ships with the package; sim: simulated scenes (needs `pip install "
+        "mujoco`); none: a camera that runs already",
+        ("realsense", "realsense_direct", "sample", "sim", "none"),
     ),
     ("model", "", "a name from `sam-perception models list`, or a checkpoint; empty: the parameter file's", None),
     ("device", "", "of the model: auto, cuda, cuda:N, mps or cpu; empty: the parameter file's", None),
@@ -44,7 +45,13 @@ def generate_launch_description() -> LaunchDescription:
 
 def _start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     values = {name: LaunchConfiguration(name).perform(context) for name, *_ in ARGUMENTS}
-    camera = {"realsense": _realsense, "realsense_direct": _realsense_direct, "sample": _sample, "none": list}
+    camera = {
+        "realsense": _realsense,
+        "realsense_direct": _realsense_direct,
+        "sample": _sample,
+        "sim": _sim,
+        "none": list,
+    }
     nodes = [
         _node("sam", values, ("model", "device"), {"image": COLOR, "depth": DEPTH}),
         _node(
@@ -95,6 +102,10 @@ def _realsense_direct() -> list[LaunchDescriptionEntity]:
 
 def _sample() -> list[LaunchDescriptionEntity]:
     return [_camera("sample_camera")]
+
+
+def _sim() -> list[LaunchDescriptionEntity]:
+    return [_camera("sim_camera")]
 
 
 def _camera(executable: str) -> Node:

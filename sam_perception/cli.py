@@ -27,6 +27,7 @@ from sam_perception.commands import (
     service,
     sim,
     topic,
+    train,
     up,
 )
 from sam_perception.errors import PerceptionError
@@ -41,6 +42,7 @@ COMMANDS = (
     bench,
     sim,
     eval,
+    train,
     run,
     up,
     topic,

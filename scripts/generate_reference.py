@@ -21,6 +21,7 @@ from sam_perception.nodes.realsense_parameters import REALSENSE_CAMERA_PARAMETER
 from sam_perception.nodes.sam_grasp_node import SAM_GRASP_PARAMETERS
 from sam_perception.nodes.sam_parameters import SAM_PARAMETERS
 from sam_perception.nodes.sample_camera_node import SAMPLE_CAMERA_PARAMETERS
+from sam_perception.nodes.sim_camera_parameters import SIM_CAMERA_PARAMETERS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = [REPOSITORY / "docs" / name for name in ("nodes.md", "realsense.md")]
@@ -30,6 +31,7 @@ NODES = {
     "sam_grasp": ("/**/sam_grasp", SAM_GRASP_PARAMETERS),
     "sample_camera": ("/**/camera", SAMPLE_CAMERA_PARAMETERS),
     "realsense_camera": ("/**/camera", REALSENSE_CAMERA_PARAMETERS),
+    "sim_camera": ("/**/camera", SIM_CAMERA_PARAMETERS),
 }
 
 

@@ -109,7 +109,7 @@ def test_compilation_that_cannot_work(machine, monkeypatch):
 def test_a_library_that_is_missing_comes_with_its_command(monkeypatch, library):
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == library else find_spec(name))
-    assert f'this model needs {library}: run `pip install "sam-perception[models]"`' in refused()
+    assert f"this model needs {library}: run `pip install torch transformers safetensors`" in refused()
 
 
 @pytest.mark.parametrize(

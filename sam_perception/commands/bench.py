@@ -82,7 +82,9 @@ def _measure(subject: str, options: argparse.Namespace, notes: list[str]) -> lis
     if subject == "conversions":
         return conversions.measure(frame, deprojection.disk_with_depth(frame), options.repeats)
     if options.model == prompting.DEFAULT_MODEL and importlib.util.find_spec("transformers") is None:
-        notes.append('prompting was left out: SAM needs torch and transformers: pip install "sam-perception[models]"')
+        notes.append(
+            "prompting was left out: SAM needs torch and transformers: pip install torch transformers safetensors"
+        )
         return []
     model, weights = prompting.load_for_timing(options.model, model_options(options))
     click = Prompt(points=[[frame.width / 2, frame.height / 2]])

@@ -13,6 +13,7 @@ NODES = {
     "sam_grasp": "sam_perception.nodes.sam_grasp_node",
     "sample_camera": "sam_perception.nodes.sample_camera_node",
     "realsense_camera": "sam_perception.nodes.realsense_camera_node",
+    "sim_camera": "sam_perception.nodes.sim_camera_node",
 }
 
 

@@ -21,6 +21,8 @@ CAMERA_INFO = "/camera/camera/color/camera_info"
 
 # Each process' node, as `run` names it, and its topics: those of realsense-ros with align_depth.
 PROCESSES = {"camera": "sample_camera", "sam": "sam", "sam_grasp": "sam_grasp"}
+# The node of `camera` when --camera begins with this, and not PROCESSES' own.
+CAMERA_NODES = {"realsense": "realsense_camera", "sim": "sim_camera"}
 REMAPS = {
     "camera": {},
     "sam": {"image": COLOR, "depth": DEPTH},
@@ -42,8 +44,8 @@ def add_parser(subparsers: Any) -> None:
         "--camera",
         default="sample",
         metavar="SOURCE",
-        help="sample: the scene that ships with the package; realsense or realsense:SERIAL; none: a camera that runs "
-        "already; or a folder of frames or a recording (default: %(default)s)",
+        help="sample: the scene that ships with the package; realsense or realsense:SERIAL; sim or sim:SEED: simulated "
+        "scenes; none: a camera that runs already; or a folder of frames or a recording (default: %(default)s)",
     )
     parser.add_argument("--model", metavar="NAME", help="a name from `sam-perception models list`, or a checkpoint")
     parser.add_argument("--device", metavar="NAME", help="of the model: auto, cuda, cuda:N, mps or cpu")
@@ -78,7 +80,7 @@ def commands(options: argparse.Namespace) -> list[Command]:
             for_ros += ["-r", f"{source}:={target}"]
         for parameter in parameters[name]:
             for_ros += ["-p", parameter]
-        node = "realsense_camera" if name == "camera" and _is_realsense(options.camera) else PROCESSES[name]
+        node = CAMERA_NODES.get(_kind(options.camera), PROCESSES[name]) if name == "camera" else PROCESSES[name]
         arguments = [sys.executable, "-m", "sam_perception", "run", node, *_listen(options.listen, i)]
         result.append(Command(name, (*arguments, *for_ros)))
     return result
@@ -87,14 +89,7 @@ def commands(options: argparse.Namespace) -> list[Command]:
 def _parameters(options: argparse.Namespace) -> dict[str, list[str]]:
     """What goes behind -p for each process; what was asked for with -p comes last, and so wins."""
     parameters: dict[str, list[str]] = {name: [] for name in PROCESSES}
-    if _is_realsense(options.camera):
-        serial_number = options.camera.partition(":")[2]
-        parameters["camera"] += [_string("serial_number", serial_number)] if serial_number else []
-    elif options.camera not in ("sample", "none"):
-        if not os.path.exists(options.camera):
-            expected = "sample, realsense, none, or a path that exists"
-            raise InvalidInputError.for_field("--camera", expected, options.camera)
-        parameters["camera"].append(_string("source", os.path.abspath(options.camera)))
+    parameters["camera"] += _camera_parameters(options.camera)
     for name, value in (("model", options.model), ("device", options.device)):
         if value is not None:
             parameters["sam"].append(_string(name, value))
@@ -107,8 +102,28 @@ def _parameters(options: argparse.Namespace) -> dict[str, list[str]]:
     return parameters
 
 
-def _is_realsense(camera: str) -> bool:
-    return camera.partition(":")[0] == "realsense"
+def _camera_parameters(camera: str) -> list[str]:
+    """What --camera says of the camera's node.
+
+    Raises:
+        InvalidInputError: it is no camera.
+    """
+    which = camera.partition(":")[2]
+    if _kind(camera) == "sim":
+        if which and not which.isdecimal():
+            raise InvalidInputError.for_field("--camera", "sim or sim:SEED, a whole number", camera)
+        return [f"seed:={int(which)}"] if which else []
+    if _kind(camera) == "realsense":
+        return [_string("serial_number", which)] if which else []
+    if camera in ("sample", "none"):
+        return []
+    if not os.path.exists(camera):
+        raise InvalidInputError.for_field("--camera", "sample, realsense, sim, none, or a path that exists", camera)
+    return [_string("source", os.path.abspath(camera))]
+
+
+def _kind(camera: str) -> str:
+    return camera.partition(":")[0]
 
 
 def _string(name: str, value: str) -> str:

@@ -40,8 +40,8 @@ def require_libraries() -> None:
     missing = [name for name in _LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelUnavailableError(
-            f'this model needs {" and ".join(missing)}: run `pip install "sam-perception[models]"` (beside ROS, '
-            "`pip install torch transformers safetensors`)"
+            f"this model needs {' and '.join(missing)}: run `pip install {' '.join(_LIBRARIES)}` "
+            "(docs/install.md says how beside ROS), or take --model grabcut, which needs neither"
         )
 
 

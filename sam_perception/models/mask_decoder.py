@@ -1,4 +1,4 @@
-"""SAM's mask decoder on prompts of unequal length, run through the layers of transformers' modules."""
+"""SAM's prompt tokens and mask decoder on prompts of unequal length, through the layers of transformers' modules."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
+
+
+def embed_tokens(tokens: torch.Tensor, frequencies: torch.Tensor, label_embeddings: torch.Tensor) -> torch.Tensor:
+    """(N, T, 3) prompt tokens to (N, T, C): their label's embedding, and their position's unless they have none.
+
+    Args:
+        tokens: x and y in 0..1 of the network's input, and label: -1 or less is not a point.
+        frequencies: (2, C / 2) of the positions.
+        label_embeddings: (5, C) of the labels -1 to 3.
+    """
+    labels = tokens[..., 2].long().clamp(min=-1)
+    phases = 2 * torch.pi * ((2 * tokens[..., :2] - 1) @ frequencies)
+    positions = torch.cat([phases.sin(), phases.cos()], dim=-1)
+    return label_embeddings[labels + 1] + positions * (labels >= 0)[..., None]
 
 
 def decode_masks(

@@ -18,13 +18,13 @@ from sam_perception.masks import STABILITY_OFFSET, Mask
 from sam_perception.models import devices
 from sam_perception.models.base import Embedding, SegmentationModel
 from sam_perception.models.devices import Placement
-from sam_perception.models.mask_decoder import decode_masks
+from sam_perception.models.mask_decoder import decode_masks, embed_tokens
 from sam_perception.prompts import Prompt
 
 # Labels of prompt tokens, as Meta numbers them: background, foreground, two corners of a box, and not a point.
 BOX_LABELS = (2, 3)
 NOT_A_POINT = -1
-_FILLER = -2  # fills up shorter prompts; no attention sees it
+FILLER = -2  # fills up shorter prompts; no attention sees it
 
 # A binary mask as logits. Source: SAM 2, SAM2Base._use_mask_as_output (out_scale, out_bias).
 _MASK_SCALE, _MASK_BIAS = 20.0, -10.0
@@ -125,19 +125,17 @@ class PromptableModel(SegmentationModel):
 
     @torch.inference_mode()
     def encode(self, frame: RgbdFrame) -> PromptableEmbedding:
-        """Run the image encoder on the frame's colour.
+        """Run the image encoder on the frame.
 
         Raises:
             ModelUnavailableError: the device has not enough memory.
         """
         doing = f"encoding a {frame.width}x{frame.height} image on {self.device}"
         with devices.out_of_memory_as_sentence(doing, "use precision fp16 or bf16, or a smaller model"):
-            # torch warns about arrays that cannot be written to, as those of a frame; a copy costs 0.1 ms.
-            color = torch.from_numpy(frame.color.copy()).to(self._device)
-            features = self._encoder(self._preprocess(color))
-            image, high_res = self._features(features)
-            tokens = image.flatten(2).transpose(1, 2).contiguous()
-            return PromptableEmbedding(tokens, tuple(level.to(self._dtype) for level in high_res), frame.size)
+            image = self._input_of(frame)
+            features, high_res = self._features(self._encoder(image))
+            tokens = features.flatten(2).transpose(1, 2).contiguous()
+            return self._embedding(image, tokens, tuple(level.to(self._dtype) for level in high_res), frame.size)
 
     @torch.inference_mode()
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], multimask: bool) -> list[list[Mask]]:
@@ -161,15 +159,16 @@ class PromptableModel(SegmentationModel):
         self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The answer as tensors: (N, K, h, w) low-resolution logits and (N, K) IoU; K is 3, best first, or 1."""
-        tokens, padding = self._prompt_tokens(prompts, embedding.image_size)
-        image = embedding.image.float() + self._dense(prompts, embedding.image_size)
+        table = self._token_table(prompts, embedding.image_size)
+        is_padding = table[..., 2] == FILLER
+        image = embedding.image.float() + self._dense(prompts, table, embedding)
         high_res = [level.float() for level in embedding.high_res]
         masks = slice(1, None) if multimask else slice(0, self._candidates_for_one)
         logits, scores = decode_masks(
             self.network.mask_decoder,
             self._output_tokens,
-            tokens,
-            padding,
+            self._embed(table),
+            is_padding if is_padding.any() else None,
             image,
             self._grid_positions,
             high_res,
@@ -215,6 +214,17 @@ class PromptableModel(SegmentationModel):
 
     # Frames in.
 
+    def _embedding(
+        self, image: torch.Tensor, tokens: torch.Tensor, high_res: tuple[torch.Tensor, ...], image_size: tuple[int, int]
+    ) -> PromptableEmbedding:
+        """What is kept of a frame whose network input was ``image``."""
+        return PromptableEmbedding(tokens, high_res, image_size)
+
+    def _input_of(self, frame: RgbdFrame) -> torch.Tensor:
+        """The network's (1, C, S, S) input: colour, unless a family sees more."""
+        # torch warns about arrays that cannot be written to, as those of a frame; a copy costs 0.1 ms.
+        return self._preprocess(torch.from_numpy(frame.color.copy()).to(self._device))
+
     def _preprocess(self, color: torch.Tensor) -> torch.Tensor:
         """(H, W, 3) uint8 to the network's (1, 3, S, S) input, normalised, zero where the image does not reach."""
         height, width = self._fit((color.shape[0], color.shape[1]), self.input_size)
@@ -226,7 +236,8 @@ class PromptableModel(SegmentationModel):
     def _compile(self) -> None:
         """Compile the image encoder and run it once, so that what cannot work fails now."""
         self._encoder = torch.compile(self.network.vision_encoder)
-        blank = torch.zeros(1, 3, self.input_size, self.input_size, device=self._device, dtype=self._dtype)
+        channels = self.network.config.vision_config.backbone_config.num_channels
+        blank = torch.zeros(1, channels, self.input_size, self.input_size, device=self._device, dtype=self._dtype)
         try:
             with torch.inference_mode():
                 self._encoder(blank)
@@ -238,18 +249,14 @@ class PromptableModel(SegmentationModel):
 
     # Prompts in.
 
-    def _prompt_tokens(
-        self, prompts: Sequence[Prompt], image_size: tuple[int, int]
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(N, T, C) prompt tokens, and (N, T) bool of those that only fill up; None when there are none."""
+    def _token_table(self, prompts: Sequence[Prompt], image_size: tuple[int, int]) -> torch.Tensor:
+        """(N, T, 3) tokens: x and y in 0..1 of the network's input, and label; FILLER where a prompt is shorter."""
         lists = [self._tokens_of(prompt, image_size) for prompt in prompts]
         longest = max(len(tokens) for tokens in lists)
-        table = np.full((len(lists), longest, 3), _FILLER, dtype=np.float32)
+        table = np.full((len(lists), longest, 3), FILLER, dtype=np.float32)
         for row, tokens in zip(table, lists, strict=True):
             row[: len(tokens)] = tokens
-        is_padding = table[..., 2] == _FILLER
-        tokens = self._embed(torch.from_numpy(table).to(self._device))
-        return tokens, torch.from_numpy(is_padding).to(self._device) if is_padding.any() else None
+        return torch.from_numpy(table).to(self._device)
 
     def _tokens_of(self, prompt: Prompt, image_size: tuple[int, int]) -> Tokens:
         """(T, 3) tokens of one prompt: x and y in 0..1 of the network's input, label."""
@@ -265,21 +272,17 @@ class PromptableModel(SegmentationModel):
         return tokens
 
     def _embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(N, T, 3) tokens to (N, T, C): their label's embedding, and their position's unless they have none."""
-        labels = tokens[..., 2].long().clamp(min=NOT_A_POINT)
         frequencies = self.network.prompt_encoder.shared_embedding.positional_embedding
-        phases = 2 * torch.pi * ((2 * tokens[..., :2] - 1) @ frequencies)
-        positions = torch.cat([phases.sin(), phases.cos()], dim=-1)
-        return self._label_embeddings[labels + 1] + positions * (labels >= 0)[..., None]
+        return embed_tokens(tokens, frequencies, self._label_embeddings)
 
-    def _dense(self, prompts: Sequence[Prompt], image_size: tuple[int, int]) -> torch.Tensor:
+    def _dense(self, prompts: Sequence[Prompt], table: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
         """(N or 1, P or 1, C) that the prompts' masks, or their absence, add to the image."""
         encoder = self.network.prompt_encoder
         absent = encoder.no_mask_embed.weight[None]
         rows = [i for i, prompt in enumerate(prompts) if prompt.mask is not None or prompt.logits is not None]
         if not rows:
             return absent
-        logits = torch.stack([self._mask_logits(prompts[i], image_size) for i in rows])
+        logits = torch.stack([self._mask_logits(prompts[i], embedding.image_size) for i in rows])
         dense = absent.repeat(len(prompts), self._grid_positions.shape[1], 1)
         dense[rows] = encoder.mask_embed(logits).flatten(2).transpose(1, 2)
         return dense

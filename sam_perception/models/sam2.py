@@ -179,7 +179,7 @@ class Sam2(PromptableModel):
     def __init__(self, network: Sam2Model, placement: Placement, name: str) -> None:
         decoder = network.mask_decoder
         tokens = (decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight)
-        network.vision_encoder.neck.position_encoding = _NoPositions()
+        network.vision_encoder.neck.position_encoding = NoPositions()
         self._candidates_for_one = decoder.num_mask_tokens if decoder.dynamic_multimask_via_stability else 1
         super().__init__(network, placement, name, network.prompt_encoder.point_embed.weight, torch.cat(tokens))
 
@@ -219,8 +219,9 @@ class Sam2(PromptableModel):
         return torch.where(stability[:, None] >= decoder.dynamic_multimask_stability_thresh, first, best)
 
 
-class _NoPositions(torch.nn.Module):
+class NoPositions(torch.nn.Module):
     """Stands in for the neck's position encodings, which only a video's memory reads; they cost more than the neck."""
 
     def forward(self, shape: torch.Size, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+        """An empty tensor."""
         return torch.empty(0, device=device, dtype=dtype)

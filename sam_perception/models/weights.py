@@ -21,7 +21,7 @@ from sam_perception.errors import CheckpointError
 StateDict = dict[str, torch.Tensor]
 
 # By model_type of a Hugging Face folder, and by how keys of the authors' own files begin (the first that fits).
-_FAMILY_BY_MODEL_TYPE = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2"}
+_FAMILY_BY_MODEL_TYPE = {"sam": "sam", "sam2": "sam2", "sam2_video": "sam2", "tabletop": "tabletop"}
 _FAMILY_BY_KEY = (
     ("mask_decoder.hf_token", "sam_hq"),
     ("image_encoder.patch_embed.seq.", "mobile_sam"),

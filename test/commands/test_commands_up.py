@@ -71,6 +71,17 @@ def test_up_gives_each_process_its_parameters():
     assert parameters(lines["camera"]) == [f'source:="{SAMPLE_DIRECTORY}"', "use_sim_time:=true", "source:=a:=b"]
 
 
+def test_up_runs_the_camera_that_was_asked_for():
+    for camera, node, given in (
+        ("sim", "sim_camera", []),
+        ("sim:7", "sim_camera", ["seed:=7"]),
+        ("realsense", "realsense_camera", []),
+        ("realsense:0123", "realsense_camera", ['serial_number:="0123"']),
+    ):
+        line = command_lines("--camera", camera)["camera"]
+        assert (line[0], parameters(line)) == (node, given)
+
+
 def test_up_passes_ros_arguments_on_and_the_first_remap_wins():
     for line in command_lines("--ros-args", "-r", "image:=/mine").values():
         assert remaps(line)[0] == "image:=/mine"
@@ -86,6 +97,7 @@ def test_up_gives_each_process_a_port():
     ("arguments", "words"),
     [
         (["up", "--camera", "/no/such/folder"], ["--camera", "/no/such/folder"]),
+        (["up", "--camera", "sim:seven"], ["--camera", "sim:SEED", "sim:seven"]),
         (["up", "-p", "model"], ["-p", "[PROCESS:]NAME:=VALUE", "model"]),
         (["up", "-p", "cam:rate_hz:=3"], ["camera, sam, sam_grasp", "cam:rate_hz"]),
         (["up", "--connect", "robot"], ["--connect", "tcp/", "robot"]),

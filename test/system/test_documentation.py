@@ -1,5 +1,6 @@
 """docs/nodes.md and config/ beside the nodes as they run."""
 
+import importlib.util
 import pathlib
 import re
 
@@ -9,6 +10,11 @@ from rcl_interfaces.srv import ListParameters
 from sam_perception.nodes.client import wait_until
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+CAMERAS = {"sample_camera": "/camera/camera", "sim_camera": "/camera/camera"}
+SIM_CAMERA = pytest.param(
+    "sim_camera",
+    marks=pytest.mark.skipif(importlib.util.find_spec("mujoco") is None, reason="mujoco is not installed"),
+)
 # What every node has, and what every lifecycle node has.
 OF_ALL_NODES = {"/parameter_events", "/rosout", "/clock"}
 SERVICES_OF_ALL_NODES = re.compile(
@@ -23,21 +29,26 @@ def documented(node):
     tables = {}
     for head, rows in re.findall(r"^\| (in|out|service) \|.*\n\|[-|]+\n((?:\|.*\n)+)", section, re.MULTILINE):
         names = [name for row in rows.splitlines() for name in re.findall(r"`(.*?)`", row.split("|")[1])]
-        tables[head] = {name.replace("~", f"/{node}") if "~" in name else "/" + name.lstrip("/") for name in names}
+        tables[head] = {name.replace("~", full_name(node)) if "~" in name else "/" + name.lstrip("/") for name in names}
     return tables
 
 
-@pytest.mark.parametrize("node", ["sam", "sam_grasp"])
+def full_name(node):
+    return CAMERAS.get(node, f"/{node}")
+
+
+@pytest.mark.parametrize("node", ["sam", "sam_grasp", SIM_CAMERA])
 def test_the_tables_name_exactly_what_the_node_has(client, start, node):
     parameters = {"publish_tf": True} if node == "sam_grasp" else {}
     process = start(node, **parameters)
-    client.wait_until_active(f"/{node}")
-    tables = documented(node)
+    client.wait_until_active(full_name(node))
+    tables = {"in": set(), **documented(node)}
+    namespace, _, name = full_name(node).rpartition("/")
 
     def names(of):
-        listed = getattr(client.node, f"get_{of}_names_and_types_by_node")(node, "/")
+        listed = getattr(client.node, f"get_{of}_names_and_types_by_node")(name, namespace or "/")
         shown = {name for name, _ in listed if "/_" not in name}  # what ros2's commands hide is not in the tables
-        return shown - OF_ALL_NODES - {f"/{node}/transition_event"}
+        return shown - OF_ALL_NODES - {f"{full_name(node)}/transition_event"}
 
     wait_until(lambda: names("publisher"), "the node's topics")
     assert names("publisher") == tables["out"]
@@ -48,11 +59,11 @@ def test_the_tables_name_exactly_what_the_node_has(client, start, node):
     assert process.is_alive()
 
 
-@pytest.mark.parametrize("node", ["sam", "sam_grasp", "sample_camera"])
+@pytest.mark.parametrize("node", ["sam", "sam_grasp", "sample_camera", SIM_CAMERA])
 def test_the_shipped_parameter_file_is_understood_and_names_every_parameter(client, start, node):
     file = REPOSITORY / "config" / f"{node}.yaml"
     process = start(node, "--params-file", str(file))
-    name = {"sample_camera": "/camera/camera"}.get(node, f"/{node}")
+    name = full_name(node)
     client.wait_until_active(name)
     listed = client.call(ListParameters, f"{name}/list_parameters").result.names
     in_file = set(re.findall(r"^    (\w+):", file.read_text(), re.MULTILINE))

@@ -1,0 +1,117 @@
+"""What depth and the prompt alone suggest: a rough mask that the `tabletop` network starts from and corrects.
+
+A click suggests the smooth surface around it that stands out of the table; where there is none, a blot. A box suggests
+its inside. To learn from scratch where a prompt is takes a network longer than everything else, so it is told.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
+
+SCALES = ((0.004, 0.006), (0.008, 0.012), (0.006, 0.035))
+"""Surfaces at each scale: metres that they stand out of the plane, and the slope that ends them (log depth a pixel, at
+384)."""
+
+_SLOPE_SIDE = 384
+_HEIGHT, _SLOPE_X, _SLOPE_Y, _VALID = 3, 4, 5, 7  # channels of the input
+_SMALLEST_SURFACE = 12  # pixels
+_REACH = 1  # halved pixels around a click in which its surface is looked for
+_BLOT = 0.025  # of the side: standard deviation of what a click suggests where no surface is
+_INSIDE_BOX = 0.8
+_LOGIT_SCALE, _LOGIT_BIAS = 20.0, -10.0  # SAM 2's, for masks as prompts
+
+
+def surfaces(image: torch.Tensor) -> torch.Tensor:
+    """Number the surfaces that stand out of the dominant plane.
+
+    Args:
+        image: (8, S, S) network input, on any device.
+
+    Returns:
+        (K, S / 2, S / 2) int16 on the image's device, for each of ``SCALES``: 0 for no surface, else its number.
+    """
+    side = image.shape[-1]
+    height, slope_x, slope_y, valid = image[[_HEIGHT, _SLOPE_X, _SLOPE_Y, _VALID]].float().cpu().numpy()
+    height = np.sinh(2 * height) / 40
+    slope = np.hypot(np.sinh(2 * slope_x), np.sinh(2 * slope_y)) * 2 / side
+    numbered = np.zeros((len(SCALES), side, side), np.int16)
+    for level, (stands_out_m, steepest) in zip(numbered, SCALES, strict=True):
+        standing = (valid > 0) & (height > stands_out_m) & (slope < steepest * _SLOPE_SIDE / side)
+        count, labels, statistics, _ = cv2.connectedComponentsWithStats(standing.astype(np.uint8), connectivity=4)
+        keep = statistics[:, cv2.CC_STAT_AREA] >= _SMALLEST_SURFACE
+        keep[0] = False
+        numbers = np.where(keep, np.minimum(np.cumsum(keep), np.iinfo(np.int16).max), 0).astype(np.int16)
+        level[:] = numbers[labels] if count > 1 else 0
+    # The largest of each 2x2: a surface has lost a pixel all around to the slope at its edges.
+    halved = numbered.reshape(len(SCALES), side // 2, 2, side // 2, 2).max(axis=(2, 4))
+    return torch.from_numpy(halved).to(image.device)
+
+
+def prior_logits(numbered: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Rough masks of prompts, as low-resolution logits.
+
+    Args:
+        numbered: (N or 1, K, S / 2, S / 2) ``surfaces`` of each prompt's image.
+        tokens: (N, T, 3) x, y in 0..1 of the network's input, and label: 0 background, 1 foreground, 2 and 3 the box's
+            corners, less than 0 not a point.
+
+    Returns:
+        (N, 1, S / 4, S / 4) float32.
+    """
+    side = numbered.shape[-1]
+    numbered = numbered.expand(len(tokens), -1, -1, -1)
+    suggested = numbered.new_zeros((len(tokens), side, side), dtype=torch.float32)
+    for k in range(tokens.shape[1]):
+        is_click = tokens[:, k, 2] == 1
+        if is_click.any():
+            suggested[is_click] = torch.maximum(
+                suggested[is_click], _around(numbered[is_click], tokens[is_click, k, :2])
+            )
+    suggested = torch.maximum(suggested, _INSIDE_BOX * _inside(tokens, side))
+    for k in range(tokens.shape[1]):
+        is_click = tokens[:, k, 2] == 0
+        if is_click.any():
+            suggested[is_click] *= 1 - _blots(tokens[is_click, k, :2], side)
+    return _LOGIT_SCALE * F.avg_pool2d(suggested[:, None], 2) + _LOGIT_BIAS
+
+
+def _around(numbered: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    """(N, S / 2, S / 2) 0..1: at how many scales a pixel belongs to the surface of each point; at least its blot."""
+    count, _, side, _ = numbered.shape
+    at = (points * side).long().clamp(0, side - 1)
+    offsets = _nearest_first(numbered.device)
+    near = (at[:, None] + offsets).clamp(0, side - 1)  # (N, M, 2)
+    rows = torch.arange(count, device=numbered.device)[:, None]
+    found = numbered[rows, :, near[..., 1], near[..., 0]]  # (N, M, K)
+    first = (found > 0).to(torch.uint8).argmax(dim=1)  # (N, K), the nearest that is a surface
+    number = found.gather(1, first[:, None])[:, 0]
+    member = (numbered == number[..., None, None]) & (number > 0)[..., None, None]
+    return torch.maximum(member.float().mean(dim=1), _blots(points, side))
+
+
+def _blots(points: torch.Tensor, side: int) -> torch.Tensor:
+    """(N, side, side) Gaussians of height 1."""
+    at = (torch.arange(side, device=points.device) + 0.5) / side
+    x = torch.exp(-((at[None] - points[:, :1]) ** 2) / (2 * _BLOT**2))
+    y = torch.exp(-((at[None] - points[:, 1:]) ** 2) / (2 * _BLOT**2))
+    return y[:, :, None] * x[:, None, :]
+
+
+def _inside(tokens: torch.Tensor, side: int) -> torch.Tensor:
+    """(N, side, side) 0 or 1: the inside of each prompt's box, if it has one."""
+    at = (torch.arange(side, device=tokens.device) + 0.5) / side
+    is_low, is_high = (tokens[..., 2:] == 2).float(), (tokens[..., 2:] == 3).float()
+    low, high = (tokens[..., :2] * is_low).sum(dim=1), (tokens[..., :2] * is_high).sum(dim=1)  # no box: both 0
+    x = (at[None] > low[:, :1]) & (at[None] < high[:, :1])
+    y = (at[None] > low[:, 1:]) & (at[None] < high[:, 1:])
+    return (y[:, :, None] & x[:, None, :]).float()
+
+
+def _nearest_first(device: torch.device) -> torch.Tensor:
+    """(M, 2) offsets of the pixels around one, itself first."""
+    steps = torch.arange(-_REACH, _REACH + 1, device=device)
+    offsets = torch.cartesian_prod(steps, steps)
+    return offsets[offsets.square().sum(dim=1).argsort(stable=True)]
