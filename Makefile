@@ -36,7 +36,7 @@ $(VENV)/.demo: $(VENV)/bin/python $(SETUP)
 
 # --no-deps: others' implementations, the tests' independent answer, ask for torchvision, of which nothing here needs any.
 $(VENV)/.test: $(VENV)/bin/python $(SETUP) requirements-test-others.txt
-	$(PIP) setuptools --editable '.[sim,training,test]'
+	$(PIP) setuptools --editable '.[models,sim,training,test]'
 	SAM2_BUILD_CUDA=0 $(PIP) --no-deps --no-build-isolation --requirement requirements-test-others.txt
 	@touch $@
 

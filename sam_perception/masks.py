@@ -212,10 +212,37 @@ def largest_component(mask: Mask) -> Mask:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.crop.astype(np.uint8), connectivity=8)
     if count <= 2:
         return mask
-    keep = labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    return _cropped(mask, labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
+
+
+def _cropped(mask: Mask, keep: NDArray[np.bool_]) -> Mask:
+    """The mask with only those pixels of its crop."""
     x, y, width, height = cv2.boundingRect(keep.view(np.uint8))
     crop = keep[y : y + height, x : x + width].copy()
     return dataclasses.replace(mask, crop=crop, x=mask.x + x, y=mask.y + y)
+
+
+def components_at(mask: Mask, points: NDArray[np.float64], reach_px: float = 6.0) -> Mask:
+    """The 8-connected parts of a mask that hold one of some points, or are the nearest to it.
+
+    Args:
+        mask: any mask; it stays as it is when no part is near a point.
+        points: (N, 2) x, y in pixels of the image.
+        reach_px: how far from a point its part may lie.
+    """
+    if mask.is_empty:
+        return mask
+    count, labels = cv2.connectedComponents(mask.crop.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    rows, columns = np.nonzero(labels)
+    kept = set()
+    for x, y in points:
+        away = np.hypot(columns + mask.x - np.floor(x), rows + mask.y - np.floor(y))
+        nearest = int(away.argmin())
+        if away[nearest] <= reach_px:
+            kept.add(int(labels[rows[nearest], columns[nearest]]))
+    return _cropped(mask, np.isin(labels, list(kept))) if kept else mask
 
 
 def object_color(object_id: int) -> tuple[int, int, int]:

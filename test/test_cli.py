@@ -267,9 +267,9 @@ def test_wrong_hash_is_found_by_verify(tmp_path: Path) -> None:
 def test_models_list_names_every_checkpoint_and_what_is_here(tmp_path: Path) -> None:
     done = run("models", "list", SAM_PERCEPTION_HOME=str(tmp_path))
     assert done.returncode == 0
-    for name in ("grabcut", "sam_vit_b_01ec64.pth", "sam2_hiera_large.pt", "sam2.1_hiera_base_plus.pt"):
+    for name in ("tabletop", "grabcut", "sam_vit_b_01ec64.pth", "sam2_hiera_large.pt", "sam2.1_hiera_base_plus.pt"):
         (line,) = [line for line in done.stdout.splitlines() if line.startswith(name)]
-        assert ("built in" in line) == (name == "grabcut")
+        assert ("built in" in line) == (name in ("tabletop", "grabcut"))
 
 
 def test_demo_reports_agreement_with_ground_truth(tmp_path: Path) -> None:

@@ -59,12 +59,14 @@ def test_a_checkpoint_of_another_hash_is_not_loaded():
 
 def test_an_unknown_name_lists_those_like_it_and_those_that_need_nothing():
     with pytest.raises(
-        ModelUnavailableError, match=r"did you mean .*sam2\.1_hiera_small\.pt.*download there is .*grabcut"
+        ModelUnavailableError, match=r"did you mean .*sam2\.1_hiera_small\.pt.*download there are tabletop, grabcut"
     ):
         load_model("sam2.1_hiera_smal", CPU)
     with pytest.raises(ModelUnavailableError, match="did you mean grabcut"):
         load_model("grabcuts", CPU)
-    with pytest.raises(ModelUnavailableError, match=r"'yolo' is unknown; .*grabcut"):
+    with pytest.raises(ModelUnavailableError, match="did you mean tabletop"):
+        load_model("table_top", CPU)
+    with pytest.raises(ModelUnavailableError, match=r"'yolo' is unknown; .*tabletop, grabcut"):
         load_model("yolo", CPU)
 
 
@@ -87,7 +89,10 @@ def test_every_name_that_is_listed_is_known(tmp_path):
     infos = {info.name: info for info in available_models()}
     assert infos["grabcut"].ready
     assert infos["grabcut"].size_bytes == 0
-    assert len(infos) == 11 + len(models.WEIGHTLESS)
+    assert infos["tabletop"].ready
+    assert 1_000_000 < infos["tabletop"].size_bytes < 12_500_000
+    assert len(infos) == 11 + len(models.WEIGHTLESS) + len(models.SHIPPED)
+    assert set(models.WEIGHTLESS) | {infos[name].family for name in models.SHIPPED} <= {"grabcut", *models.FAMILIES}
     for checkpoint in checkpoints.CHECKPOINTS:
         assert not infos[checkpoint.name].ready
         assert infos[checkpoint.name].family in models.FAMILIES

@@ -12,6 +12,7 @@ from pycocotools import mask as coco
 from sam_perception.errors import InvalidInputError
 from sam_perception.masks import (
     Mask,
+    components_at,
     decode_rle,
     draw_overlay,
     encode_rle,
@@ -393,3 +394,16 @@ class TestOverlay:
 def test_masks_are_immutable():
     with pytest.raises(dataclasses.FrozenInstanceError):
         square(0, 1).score = 2.0
+
+
+def test_components_at_keeps_the_parts_that_were_clicked():
+    array = np.zeros((60, 90), bool)
+    array[10:20, 10:20] = array[10:20, 40:50] = array[40:50, 60:80] = True
+    mask = Mask.from_array(array, score=0.7, object_id=3, label="can")
+    one = components_at(mask, np.array([[14.0, 15.0]]))
+    assert one.box == (10, 10, 20, 20) and (one.score, one.object_id, one.label) == (0.7, 3, "can")
+    two = components_at(mask, np.array([[14.0, 15.0], [83.0, 45.0]]))  # the second 4 px beside its part
+    assert two.area == 100 + 200 and not two.to_array()[15, 45]
+    assert components_at(mask, np.array([[30.0, 55.0]])).area == mask.area  # near none: nothing is taken away
+    empty = Mask.from_array(np.zeros((4, 5), bool))
+    assert components_at(empty, np.array([[1.0, 1.0]])).is_empty

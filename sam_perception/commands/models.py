@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sam_perception.models import WEIGHTLESS, checkpoints
+from sam_perception.models import SHIPPED, WEIGHTLESS, available_models, checkpoints
 from sam_perception.models.checkpoints import Checkpoint
 from sam_perception.models.download import download
 
@@ -29,7 +29,11 @@ def add_parser(subparsers: Any) -> None:
 def list_models(options: argparse.Namespace) -> int:
     """Print the table of models."""
     rows = [("NAME", "FAMILY", "SIZE", "LICENCE", "HERE", "HASH")]
-    rows += [(name, name, "-", "Apache-2.0", "built in", "-") for name in WEIGHTLESS]
+    rows += [
+        (info.name, info.family, _megabytes(info.size_bytes) if info.size_bytes else "-", "Apache-2.0", "built in", "-")
+        for info in available_models()
+        if info.name in SHIPPED or info.name in WEIGHTLESS
+    ]
     for checkpoint in checkpoints.CHECKPOINTS:
         rows.append(
             (

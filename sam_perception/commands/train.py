@@ -25,6 +25,9 @@ def add_parser(subparsers: Any) -> None:
         "goes on from its last checkpoint with the same command. OUT/model then is a folder for --model.",
     )
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="YAML; docs/tabletop.md explains it")
+    parser.add_argument(
+        "--data", action="append", metavar="DIR", help="a data set, instead of those in the file; repeat for more"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="gets checkpoint, log, curves and model")
     parser.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu (default: %(default)s)")
     parser.set_defaults(run=run)
@@ -40,16 +43,18 @@ def run(options: argparse.Namespace) -> int:
     from sam_perception.training.config import read_config
 
     config = read_config(options.config)
+    if options.data:
+        config = dataclasses.replace(config, data=tuple(options.data))
     if not config.data:
-        raise InvalidInputError.for_field("data", "at least one folder of `sam-perception sim dataset`", "none")
+        raise InvalidInputError.for_field(
+            "data", "a folder of `sam-perception sim dataset`, in the file or as --data", "none"
+        )
     device = devices.place(ModelOptions(device=options.device)).device
     with tqdm(total=config.steps, desc="training", unit="step", disable=None) as bar:
 
         def progress(step: int, figures: dict[str, float]) -> None:
             bar.update(step - bar.n)
-            bar.set_postfix(
-                {name: f"{value:.3f}" for name, value in figures.items() if name.startswith(("loss", "iou"))}
-            )
+            bar.set_postfix({name: f"{figures[name]:.3f}" for name in SHOWN if name in figures})
 
         network = loop.train(config, options.out, device, progress)
     architecture = dataclasses.replace(config.architecture, input_size=config.phases[-1].input_size)

@@ -20,8 +20,15 @@ __all__ = ["Embedding", "ModelInfo", "ModelOptions", "SegmentationModel", "avail
 # Families that need no weights, by the name that loads them.
 WEIGHTLESS = {"grabcut": "sam_perception.models.grabcut"}
 
+# Models whose weights are part of this package: family and folder.
+SHIPPED = {"tabletop": ("tabletop", Path(__file__).parent / "weights_tabletop")}
+
 # Families that load a checkpoint; how a file or folder shows which it is of stands in weights.py.
-FAMILIES = {"sam": "sam_perception.models.sam", "sam2": "sam_perception.models.sam2"}
+FAMILIES = {
+    "sam": "sam_perception.models.sam",
+    "sam2": "sam_perception.models.sam2",
+    "tabletop": "sam_perception.models.tabletop",
+}
 
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors", ".bin")
 
@@ -46,7 +53,11 @@ class ModelInfo:
 
 
 def available_models() -> list[ModelInfo]:
-    """Every model with a name: those without weights first, then the published checkpoints."""
+    """Every model with a name: those that come with this package first, then the published checkpoints."""
+    shipped = [
+        ModelInfo(name, family, ready=True, size_bytes=_size(folder), licence="Apache-2.0")
+        for name, (family, folder) in SHIPPED.items()
+    ]
     weightless = [ModelInfo(name, name, ready=True) for name in WEIGHTLESS]
     published = [
         ModelInfo(
@@ -58,7 +69,7 @@ def available_models() -> list[ModelInfo]:
         )
         for checkpoint in checkpoints.CHECKPOINTS
     ]
-    return weightless + published
+    return shipped + weightless + published
 
 
 def load_model(spec: str, options: ModelOptions | None = None) -> SegmentationModel:
@@ -76,6 +87,9 @@ def load_model(spec: str, options: ModelOptions | None = None) -> SegmentationMo
     options = options or ModelOptions()
     if spec in WEIGHTLESS:
         return importlib.import_module(WEIGHTLESS[spec]).load(None, options, spec)
+    if spec in SHIPPED:
+        family, folder = SHIPPED[spec]
+        return importlib.import_module(FAMILIES[family]).load(folder, options, spec)
     path = Path(spec).expanduser()
     checkpoint = _published(spec)
     if checkpoint is not None and (_is_downloaded(checkpoint) or not path.exists()):
@@ -84,9 +98,10 @@ def load_model(spec: str, options: ModelOptions | None = None) -> SegmentationMo
         return _load_path(path, options, spec)
     if os.sep in spec or spec.endswith(_CHECKPOINT_SUFFIXES):
         raise CheckpointError(f"{path} does not exist, and no published checkpoint has that name")
+    here = (*SHIPPED, *WEIGHTLESS)
     raise ModelUnavailableError(
-        f"model {spec!r} is unknown{checkpoints.did_you_mean(spec, tuple(WEIGHTLESS))}; without any download there "
-        f"{'is' if len(WEIGHTLESS) == 1 else 'are'} {', '.join(WEIGHTLESS)}, and `sam-perception models list` shows all"
+        f"model {spec!r} is unknown{checkpoints.did_you_mean(spec, here)}; without any download there are "
+        f"{', '.join(here)}, and `sam-perception models list` shows all"
     )
 
 
@@ -95,6 +110,10 @@ def _published(spec: str) -> checkpoints.Checkpoint | None:
         return checkpoints.find(spec)
     except ModelUnavailableError:
         return None
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def _is_downloaded(checkpoint: checkpoints.Checkpoint) -> bool:

@@ -135,7 +135,7 @@ class PromptableModel(SegmentationModel):
             image = self._input_of(frame)
             features, high_res = self._features(self._encoder(image))
             tokens = features.flatten(2).transpose(1, 2).contiguous()
-            return self._embedding(image, tokens, tuple(level.to(self._dtype) for level in high_res), frame.size)
+            return self._embedding(frame, image, tokens, tuple(level.to(self._dtype) for level in high_res))
 
     @torch.inference_mode()
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], multimask: bool) -> list[list[Mask]]:
@@ -151,8 +151,8 @@ class PromptableModel(SegmentationModel):
             return []
         doing = f"decoding {len(prompts)} prompts on {self.device}"
         with devices.out_of_memory_as_sentence(doing, "send fewer prompts in one request, or keep fewer frames"):
-            logits, scores = self.predict(embedding, prompts, multimask)
-            return self._masks(logits, scores, prompts, embedding.image_size)
+            logits, scores = self._answer(embedding, prompts, multimask)
+            return self._masks(logits, scores, prompts, embedding)
 
     @torch.inference_mode()
     def predict(
@@ -177,6 +177,12 @@ class PromptableModel(SegmentationModel):
         chosen = scores.argsort(dim=1, descending=True) if multimask else self._choose(logits, scores)
         rows = torch.arange(len(prompts), device=self._device)[:, None]
         return logits[rows, chosen], scores[rows, chosen]
+
+    def _answer(
+        self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What masks are made of: ``predict``, unless a family looks twice."""
+        return self.predict(embedding, prompts, multimask)
 
     def close(self) -> None:
         """Let go of the network and its memory."""
@@ -212,13 +218,17 @@ class PromptableModel(SegmentationModel):
     def _choose(self, logits: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(N, 1) index of the mask to answer with when one is asked for."""
 
+    def _enlarge(self, logits: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
+        """(M, 1, h, w) low-resolution logits to (M, 1, H, W) logits of the embedded image."""
+        return self.upsample(logits, embedding.image_size)
+
     # Frames in.
 
     def _embedding(
-        self, image: torch.Tensor, tokens: torch.Tensor, high_res: tuple[torch.Tensor, ...], image_size: tuple[int, int]
+        self, frame: RgbdFrame, image: torch.Tensor, tokens: torch.Tensor, high_res: tuple[torch.Tensor, ...]
     ) -> PromptableEmbedding:
         """What is kept of a frame whose network input was ``image``."""
-        return PromptableEmbedding(tokens, high_res, image_size)
+        return PromptableEmbedding(tokens, high_res, frame.size)
 
     def _input_of(self, frame: RgbdFrame) -> torch.Tensor:
         """The network's (1, C, S, S) input: colour, unless a family sees more."""
@@ -236,7 +246,8 @@ class PromptableModel(SegmentationModel):
     def _compile(self) -> None:
         """Compile the image encoder and run it once, so that what cannot work fails now."""
         self._encoder = torch.compile(self.network.vision_encoder)
-        channels = self.network.config.vision_config.backbone_config.num_channels
+        config = self.network.config.vision_config
+        channels = getattr(config, "backbone_config", config).num_channels
         blank = torch.zeros(1, channels, self.input_size, self.input_size, device=self._device, dtype=self._dtype)
         try:
             with torch.inference_mode():
@@ -307,11 +318,11 @@ class PromptableModel(SegmentationModel):
         logits: torch.Tensor,
         scores: torch.Tensor,
         prompts: Sequence[Prompt],
-        image_size: tuple[int, int],
+        embedding: PromptableEmbedding,
     ) -> list[list[Mask]]:
         count = scores.shape[1]
         flat = logits.flatten(0, 1)[:, None]
-        answers = [part for some in flat.split(_MASKS_AT_ONCE) for part in _binary(self.upsample(some, image_size))]
+        answers = [part for some in flat.split(_MASKS_AT_ONCE) for part in _binary(self._enlarge(some, embedding))]
         low_res = logits.clamp(-self._logit_limit, self._logit_limit).cpu().numpy()
         ious = scores.clamp(0, 1).cpu().numpy()
         return [

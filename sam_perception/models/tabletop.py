@@ -1,4 +1,4 @@
-"""`tabletop`: this project's own SAM 2 with a small encoder that sees depth beside colour; the default model.
+"""`tabletop`: this project's own SAM 2 with a small encoder that sees depth beside colour.
 
 Trained on simulated tabletop scenes only (docs/tabletop.md). It answers on colour alone, less well, where a frame has
 no depth.
@@ -14,13 +14,15 @@ import torch
 from transformers import Sam2Config, Sam2Model
 
 from sam_perception.frames import RgbdFrame, depth_to_metres
+from sam_perception.masks import Mask, components_at
 from sam_perception.models import devices, weights
 from sam_perception.models.base import ModelOptions
+from sam_perception.models.edge_aware import Guide, enlarge, make_guide
 from sam_perception.models.promptable import PromptableEmbedding
 from sam_perception.models.sam2 import Sam2
 from sam_perception.models.tabletop_input import network_input
-from sam_perception.models.tabletop_prior import prior_logits, surfaces
-from sam_perception.prompts import Prompt
+from sam_perception.models.tabletop_prior import prior_logits, surfaces, with_clicks
+from sam_perception.prompts import FOREGROUND, Prompt
 
 FAMILY = "tabletop"
 
@@ -50,18 +52,50 @@ class TabletopEmbedding(PromptableEmbedding):
 
     Attributes:
         surfaces: (K, S / 2, S / 2) int16, see ``tabletop_prior.surfaces``.
+        guide: the colours that outlines follow.
     """
 
     surfaces: torch.Tensor
+    guide: Guide
 
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""
-        return super().nbytes + self.surfaces.numel() * self.surfaces.element_size()
+        return super().nbytes + self.surfaces.numel() * self.surfaces.element_size() + self.guide.nbytes
 
 
 class Tabletop(Sam2):
     """Answers with SAM 2's decoder on features of colour and depth, beginning at what depth suggests for a prompt."""
+
+    def _answer(
+        self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prompts of clicks alone are asked a second time, beginning at the first answer.
+
+        The first time they begin at a surface that often holds several things that touch; docs/tabletop.md has what a
+        second look brings.
+        """
+        logits, scores = self.predict(embedding, prompts, multimask)
+        rows = [] if multimask else [i for i, prompt in enumerate(prompts) if prompt.kinds == {"points"}]
+        if rows:
+            first = logits[rows, 0].clamp(-self._logit_limit, self._logit_limit).cpu().numpy()
+            again = [dataclasses.replace(prompts[i], logits=each) for i, each in zip(rows, first, strict=True)]
+            logits[rows], scores[rows] = self.predict(embedding, again, multimask)
+        return logits, scores
+
+    def _masks(
+        self,
+        logits: torch.Tensor,
+        scores: torch.Tensor,
+        prompts: Sequence[Prompt],
+        embedding: PromptableEmbedding,
+    ) -> list[list[Mask]]:
+        """Without a box or a rough mask, an object is what hangs together with the clicks on it."""
+        answers = super()._masks(logits, scores, prompts, embedding)
+        return [
+            answer if prompt.box is not None or prompt.mask is not None else [_clicked(mask, prompt) for mask in answer]
+            for answer, prompt in zip(answers, prompts, strict=True)
+        ]
 
     def _input_of(self, frame: RgbdFrame) -> torch.Tensor:
         color = torch.from_numpy(frame.color.copy()).to(self._device)
@@ -73,14 +107,25 @@ class Tabletop(Sam2):
         return network_input(color, depth_m, intrinsics, self.input_size)[None].to(self._dtype)
 
     def _embedding(
-        self, image: torch.Tensor, tokens: torch.Tensor, high_res: tuple[torch.Tensor, ...], image_size: tuple[int, int]
+        self, frame: RgbdFrame, image: torch.Tensor, tokens: torch.Tensor, high_res: tuple[torch.Tensor, ...]
     ) -> TabletopEmbedding:
-        return TabletopEmbedding(tokens, high_res, image_size, surfaces(image[0]))
+        guide = make_guide(torch.from_numpy(frame.color.copy()).to(self._device))
+        return TabletopEmbedding(tokens, high_res, frame.size, surfaces(image[0]), guide)
+
+    def _enlarge(self, logits: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
+        assert isinstance(embedding, TabletopEmbedding)
+        return enlarge(logits, embedding.guide)
 
     def _dense(self, prompts: Sequence[Prompt], table: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
         assert isinstance(embedding, TabletopEmbedding)
         logits = prior_logits(embedding.surfaces[None], table)
-        for row, prompt in zip(logits, prompts, strict=True):
+        for i, prompt in enumerate(prompts):
             if prompt.mask is not None or prompt.logits is not None:
-                row[:] = self._mask_logits(prompt, embedding.image_size)
+                given = self._mask_logits(prompt, embedding.image_size)[None]
+                logits[i] = with_clicks(given, table[i : i + 1])[0]
         return self.network.prompt_encoder.mask_embed(logits).flatten(2).transpose(1, 2)
+
+
+def _clicked(mask: Mask, prompt: Prompt) -> Mask:
+    clicks = prompt.point_array[prompt.label_array == FOREGROUND]
+    return components_at(mask, clicks) if len(clicks) else mask

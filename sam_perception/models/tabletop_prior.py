@@ -78,6 +78,24 @@ def prior_logits(numbered: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     return _LOGIT_SCALE * F.avg_pool2d(suggested[:, None], 2) + _LOGIT_BIAS
 
 
+def with_clicks(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Mark the clicks of prompts in the masks that they correct.
+
+    Args:
+        logits: (N, 1, s, s) low-resolution logits of an earlier answer, or of a rough mask.
+        tokens: (N, T, 3), as for ``prior_logits``.
+
+    Returns:
+        (N, 1, s, s): raised around each click on the object, lowered around each beside it.
+    """
+    marked = logits.clone()
+    for k in range(tokens.shape[1]):
+        label = tokens[:, k, 2]
+        sign = (label == 1).float() - (label == 0).float()
+        marked += _LOGIT_SCALE * sign[:, None, None, None] * _blots(tokens[:, k, :2], logits.shape[-1])[:, None]
+    return marked
+
+
 def _around(numbered: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """(N, S / 2, S / 2) 0..1: at how many scales a pixel belongs to the surface of each point; at least its blot."""
     count, _, side, _ = numbered.shape

@@ -92,6 +92,9 @@ def new_network(architecture: Architecture, seed: int) -> Sam2Model:
         for parameter in (network.vision_encoder.backbone.pos_embed, network.vision_encoder.backbone.pos_embed_window):
             nn.init.trunc_normal_(parameter, std=0.02)
         nn.init.zeros_(network.no_memory_embedding)
+        # transformers draws the two of them apart; Meta has but one.
+        prompts, image = network.prompt_encoder.shared_embedding, network.shared_image_embedding
+        prompts.positional_embedding.copy_(image.positional_embedding)
         for layer in network.mask_decoder.transformer.layers:
             _look_at_own_place(layer.cross_attn_token_to_image)
             _look_at_own_place(layer.cross_attn_image_to_token)

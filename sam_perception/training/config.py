@@ -63,7 +63,7 @@ class TrainingConfig:
     """A whole run.
 
     Attributes:
-        data: folders that `sam-perception sim dataset` filled; taken from the file's folder when relative.
+        data: folders that `sam-perception sim dataset` filled.
         phases: one after the other.
         architecture: of the network.
         seed: of weights, order, augmentation and prompts.
@@ -73,7 +73,7 @@ class TrainingConfig:
         precision: of the image encoder: fp32 or bf16.
         workers: processes that read and augment.
         checkpoint_every: steps between checkpoints.
-        start: a checkpoint of weights to start from; None: random weights.
+        start: a model folder whose weights to start from; None: random weights.
     """
 
     data: tuple[str, ...]
@@ -141,21 +141,14 @@ def read_config(path: Path) -> TrainingConfig:
     folders = (folders,) if isinstance(folders, str) else folders
     if not isinstance(folders, (list, tuple)) or not all(isinstance(folder, str) for folder in folders):
         raise InvalidInputError.for_field("data", "a folder, or a list of folders", folders)
-    start = content.pop("start", None)
     architecture = content.pop("architecture", None) or {}
     values = {
         **content,
-        "data": tuple(_beside(path, folder) for folder in folders),
+        "data": tuple(folders),
         "phases": tuple(_made(Phase, phase, "phases.") for phase in phases),
         "architecture": _made(Architecture, architecture, "architecture."),
-        "start": None if start is None else _beside(path, start),
     }
     return _made(TrainingConfig, values, "")
-
-
-def _beside(path: Path, other: str) -> str:
-    """A path that is taken from the configuration's folder unless it is absolute."""
-    return str((path.parent / Path(other).expanduser()).resolve())
 
 
 def _made(kind: type, values: Any, prefix: str) -> Any:

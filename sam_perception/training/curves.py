@@ -36,7 +36,8 @@ def draw_curves(log: Path, out: Path) -> None:
         axes.set_xlabel("step")
         axes.set_title(title)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.lines:
+            axes.legend()
     left.set_yscale("log")
     right.set_ylim(0, 1)
     picture = io.BytesIO()

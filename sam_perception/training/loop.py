@@ -80,10 +80,12 @@ class _Run:
         self.step, self.views_used, self.seconds = 0, 0, 0.0
         self._network = new_network(config.architecture, config.seed)
         if config.start is not None:
-            _fill(self._network, Path(config.start))
+            _fill(self._network, Path(config.start).expanduser() / "model.safetensors")
         self._network = self._network.to(device).train()
         self._network.vision_encoder.neck.position_encoding = NoPositions()
-        self._heads = SideHeads(config.architecture.hidden_size).to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self._heads = SideHeads(config.architecture.hidden_size).to(device)
         self._average = {name: each.detach().clone() for name, each in self._network.state_dict().items()}
         self._optimisers = make_optimisers([self._network, self._heads], config.weight_decay)
 
@@ -202,7 +204,7 @@ class _Log:
 
 def _batches(config: TrainingConfig, number: int, views_used: int) -> Iterator[Batch]:
     phase = config.phases[number]
-    folders = [Path(folder) for folder in config.data]
+    folders = [Path(folder).expanduser() for folder in config.data]
     for folder in folders:
         find_views(folder)  # here, because what a loader's process raises comes out as no sentence
     views = TrainingViews(folders, phase, config.seed, views_used)

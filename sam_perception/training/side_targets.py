@@ -42,7 +42,7 @@ def side_targets(labels: NDArray[np.uint8], stride: int = 4) -> NDArray[np.float
     foreground = cv2.resize((labels > 0).astype(np.float32), (side, side), interpolation=cv2.INTER_AREA)
     window = np.ones((3, 3), np.uint8)
     edges = (cv2.dilate(labels, window) != cv2.erode(labels, window)).astype(np.float32)
-    outline = (cv2.resize(edges, (side, side), interpolation=cv2.INTER_AREA) > 0.25).astype(np.float32)
+    outline = (cv2.resize(edges, (side, side), interpolation=cv2.INTER_AREA) >= 0.25).astype(np.float32)
     small = labels[stride // 2 :: stride, stride // 2 :: stride]
     rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
     count = np.bincount(small.ravel(), minlength=256).clip(min=1)

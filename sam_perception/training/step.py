@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 from transformers import Sam2Model
 
-from sam_perception.models.tabletop_prior import prior_logits
+from sam_perception.models.tabletop_prior import prior_logits, with_clicks
 from sam_perception.training import losses
 from sam_perception.training.config import Phase
 from sam_perception.training.data import Batch
@@ -19,6 +19,7 @@ from sam_perception.training.side_targets import SideHeads, side_loss
 
 _FOCAL_WEIGHT = 20.0  # to dice 1 and IoU 1. Source: "Segment Anything", appendix A
 _FED_BACK_SHARE = 0.8  # of the later rounds see the answer before; the others all clicks afresh
+_NO_SURFACES_SHARE = 0.2  # of the prompts are not told what depth suggests, so that the network looks for itself
 _LOGIT_LIMIT = 32.0  # as production hands them out
 
 
@@ -53,6 +54,7 @@ def _prompt_loss(
 ) -> tuple[torch.Tensor, dict[str, float]]:
     masks = batch.truths.flatten(0, 1)
     numbered = batch.surfaces.repeat_interleave(batch.truths.shape[1], dim=0)
+    numbered[torch.from_numpy(rng.random(len(numbered)) < _NO_SURFACES_SHARE)] = 0
     target = F.avg_pool2d(masks[:, None].float(), 4)
     writer = PromptWriter(masks.cpu().numpy(), rng)
     clicked = torch.from_numpy(writer.is_single_click).to(target.device)
@@ -64,7 +66,7 @@ def _prompt_loss(
             writer.correct((enlarged[:, 0] > 0).cpu().numpy())
         tokens = torch.from_numpy(writer.tokens()).to(target.device)
         if number and rng.random() < _FED_BACK_SHARE:
-            logits = answers[:, :1].detach().clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
+            logits = with_clicks(answers[:, :1].detach().clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT), tokens)
         else:
             logits = prior_logits(numbered, tokens)
         answers, scores = decode(network, features, tokens, logits)

@@ -28,6 +28,8 @@ class NodeProcess:
     def __init__(self, node: str, *ros_arguments: str, **parameters: Any) -> None:
         self.node = node
         arguments = [part for remap in REMAPS.get(node, []) for part in ("-r", remap)]
+        if node == "sam":  # these tests are about processes and messages: the quickest model to load will do
+            parameters = {"model": "grabcut", **parameters}
         arguments += [part for name, value in parameters.items() for part in ("-p", f"{name}:={value}")]
         self.command = [sys.executable, "-m", "sam_perception", "run", node, "--ros-args", *arguments, *ros_arguments]
         self.start()

@@ -1,0 +1,60 @@
+"""Low-resolution masks are enlarged along the edges of the image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from sam_perception.models.edge_aware import enlarge, make_guide  # noqa: E402
+
+
+def disc(height: int, width: int, radius: int) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    cv2.circle(mask, (width // 2, height // 2), radius, 1, cv2.FILLED)
+    return mask.astype(bool)
+
+
+def picture(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    color = np.where(mask[..., None], (200, 90, 60), (70, 110, 160)) + rng.normal(0, 4, (*mask.shape, 3))
+    return np.clip(color, 0, 255).astype(np.uint8)
+
+
+def low_resolution(mask: np.ndarray, side: int = 48) -> torch.Tensor:
+    """Logits of a network that knows the shape, blurred and a pixel too large."""
+    grown = cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)).astype(np.float32)
+    small = cv2.GaussianBlur(cv2.resize(grown, (side, side), interpolation=cv2.INTER_AREA), (0, 0), 1.0)
+    return torch.from_numpy(12 * (small - 0.5))[None, None]
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first & second).sum() / (first | second).sum())
+
+
+@pytest.mark.parametrize("size", [(480, 640), (720, 1280), (120, 160)])
+def test_outlines_move_to_the_edge_of_the_colours(size):
+    mask = disc(*size, radius=size[0] // 6)
+    logits = low_resolution(mask)
+    bilinear = torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)[0, 0].numpy() > 0
+    guided = enlarge(logits, make_guide(torch.from_numpy(picture(mask, np.random.default_rng(0)))))[0, 0].numpy() > 0
+    assert iou(guided, mask) > iou(bilinear, mask) + 0.02
+
+
+def test_without_edges_the_mask_stays_where_the_network_put_it():
+    mask = disc(240, 320, radius=50)
+    logits = low_resolution(mask)
+    bilinear = (
+        torch.nn.functional.interpolate(logits, (240, 320), mode="bilinear", align_corners=False)[0, 0].numpy() > 0
+    )
+    grey = torch.full((240, 320, 3), 128, dtype=torch.uint8)
+    assert iou(enlarge(logits, make_guide(grey))[0, 0].numpy() > 0, bilinear) > 0.95
+
+
+def test_masks_do_not_depend_on_their_neighbours():
+    guide = make_guide(torch.from_numpy(picture(disc(120, 160, 30), np.random.default_rng(1))))
+    one, other = low_resolution(disc(120, 160, 30)), low_resolution(disc(120, 160, 12))
+    together = enlarge(torch.cat([one, other]), guide)
+    torch.testing.assert_close(together[1:], enlarge(other, guide))
+    assert torch.isfinite(together).all()
