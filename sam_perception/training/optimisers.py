@@ -15,7 +15,7 @@ _NO_MATRICES = ("embed", "token")  # tables of vectors, whatever their shape
 def make_optimisers(modules: Sequence[nn.Module], weight_decay: float) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al., 2024) and AdamW over all parameters of some modules, at rates that mean the same to both.
 
-    Muon learns from scratch in about two thirds of AdamW's steps here: docs/tabletop.md.
+    Muon is as fast over a wide range of rates as AdamW at its best: docs/tabletop.md.
     """
     named = [(name, each) for module in modules for name, each in module.named_parameters() if each.requires_grad]
     matrices = [each for name, each in named if _is_matrix(name, each)]
