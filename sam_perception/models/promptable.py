@@ -27,7 +27,7 @@ NOT_A_POINT = -1
 FILLER = -2  # fills up shorter prompts; no attention sees it
 
 # A binary mask as logits. Source: SAM 2, SAM2Base._use_mask_as_output (out_scale, out_bias).
-_MASK_SCALE, _MASK_BIAS = 20.0, -10.0
+MASK_SCALE, MASK_BIAS = 20.0, -10.0
 
 # Of RGB in 0..255: ImageNet's, which both families use.
 _PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -309,7 +309,7 @@ class PromptableModel(SegmentationModel):
         mask = torch.from_numpy(np.array(prompt.mask)).to(self._device)[None, None].float()
         height, width = self._fit(image_size, side)
         mask = F.interpolate(mask, (height, width), mode="bilinear", align_corners=False, antialias=True)
-        return _MASK_SCALE * F.pad(mask[0], (0, side - width, 0, side - height)) + _MASK_BIAS
+        return MASK_SCALE * F.pad(mask[0], (0, side - width, 0, side - height)) + MASK_BIAS
 
     # Masks out.
 

@@ -17,6 +17,9 @@ COLOR, DEPTH = slice(0, 3), slice(3, 8)
 _PIXEL_MEAN = (123.675, 116.28, 103.53)  # ImageNet's
 _PIXEL_STD = (58.395, 57.12, 57.375)
 
+_HEIGHT_GAIN, _NEARNESS_GAIN = 40, 20  # before asinh
+_SQUASH = 2  # what is divided by after it, of height and slopes
+
 _LEAST_VALID = 0.25  # of the camera pixels under one input pixel that must have depth
 _SURROUNDINGS = 1 / 8  # of the input's side: how far "around" reaches
 _COARSE = 4  # input pixels a side in which the mean around is found
@@ -71,14 +74,28 @@ def depth_channels(
     around = _mean_around(log_depth, valid, int(side * _SURROUNDINGS) | 1)
     channels = torch.stack(
         [
-            torch.asinh(40 * height) / 2,
-            torch.asinh(slope_x * side / 2) / 2,
-            torch.asinh(slope_y * side / 2) / 2,
-            torch.asinh(20 * (around - log_depth)),
+            torch.asinh(_HEIGHT_GAIN * height) / _SQUASH,
+            torch.asinh(slope_x * side / 2) / _SQUASH,
+            torch.asinh(slope_y * side / 2) / _SQUASH,
+            torch.asinh(_NEARNESS_GAIN * (around - log_depth)),
             torch.ones_like(log_depth),
         ]
     )
     return channels * valid
+
+
+def shape_of(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What the depth channels say, back in units.
+
+    Args:
+        image: (8, S, S) network input.
+
+    Returns:
+        (S, S) metres over the dominant plane, (S, S) slope in log depth a pixel, (S, S) bool where depth is known.
+    """
+    height, slope_x, slope_y, _, valid = image[DEPTH].float()
+    slope = torch.hypot(torch.sinh(_SQUASH * slope_x), torch.sinh(_SQUASH * slope_y)) * 2 / image.shape[-1]
+    return torch.sinh(_SQUASH * height) / _HEIGHT_GAIN, slope, valid > 0
 
 
 def height_over_dominant_plane(

@@ -11,17 +11,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
+from sam_perception.models.promptable import BOX_LABELS, MASK_BIAS, MASK_SCALE
+from sam_perception.models.tabletop_input import shape_of
+from sam_perception.prompts import BACKGROUND, FOREGROUND
+
 SCALES = ((0.004, 0.006), (0.008, 0.012), (0.006, 0.035))
 """Surfaces at each scale: metres that they stand out of the plane, and the slope that ends them (log depth a pixel, at
 384)."""
 
 _SLOPE_SIDE = 384
-_HEIGHT, _SLOPE_X, _SLOPE_Y, _VALID = 3, 4, 5, 7  # channels of the input
 _SMALLEST_SURFACE = 12  # pixels
 _REACH = 1  # halved pixels around a click in which its surface is looked for
 _BLOT = 0.025  # of the side: standard deviation of what a click suggests where no surface is
 _INSIDE_BOX = 0.8
-_LOGIT_SCALE, _LOGIT_BIAS = 20.0, -10.0  # SAM 2's, for masks as prompts
 
 
 def surfaces(image: torch.Tensor) -> torch.Tensor:
@@ -34,12 +36,10 @@ def surfaces(image: torch.Tensor) -> torch.Tensor:
         (K, S / 2, S / 2) int16 on the image's device, for each of ``SCALES``: 0 for no surface, else its number.
     """
     side = image.shape[-1]
-    height, slope_x, slope_y, valid = image[[_HEIGHT, _SLOPE_X, _SLOPE_Y, _VALID]].float().cpu().numpy()
-    height = np.sinh(2 * height) / 40
-    slope = np.hypot(np.sinh(2 * slope_x), np.sinh(2 * slope_y)) * 2 / side
+    height, slope, valid = (each.cpu().numpy() for each in shape_of(image))
     numbered = np.zeros((len(SCALES), side, side), np.int16)
     for level, (stands_out_m, steepest) in zip(numbered, SCALES, strict=True):
-        standing = (valid > 0) & (height > stands_out_m) & (slope < steepest * _SLOPE_SIDE / side)
+        standing = valid & (height > stands_out_m) & (slope < steepest * _SLOPE_SIDE / side)
         count, labels, statistics, _ = cv2.connectedComponentsWithStats(standing.astype(np.uint8), connectivity=4)
         keep = statistics[:, cv2.CC_STAT_AREA] >= _SMALLEST_SURFACE
         keep[0] = False
@@ -65,17 +65,17 @@ def prior_logits(numbered: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     numbered = numbered.expand(len(tokens), -1, -1, -1)
     suggested = numbered.new_zeros((len(tokens), side, side), dtype=torch.float32)
     for k in range(tokens.shape[1]):
-        is_click = tokens[:, k, 2] == 1
+        is_click = tokens[:, k, 2] == FOREGROUND
         if is_click.any():
             suggested[is_click] = torch.maximum(
                 suggested[is_click], _around(numbered[is_click], tokens[is_click, k, :2])
             )
     suggested = torch.maximum(suggested, _INSIDE_BOX * _inside(tokens, side))
     for k in range(tokens.shape[1]):
-        is_click = tokens[:, k, 2] == 0
+        is_click = tokens[:, k, 2] == BACKGROUND
         if is_click.any():
             suggested[is_click] *= 1 - _blots(tokens[is_click, k, :2], side)
-    return _LOGIT_SCALE * F.avg_pool2d(suggested[:, None], 2) + _LOGIT_BIAS
+    return MASK_SCALE * F.avg_pool2d(suggested[:, None], 2) + MASK_BIAS
 
 
 def with_clicks(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
@@ -91,8 +91,8 @@ def with_clicks(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     marked = logits.clone()
     for k in range(tokens.shape[1]):
         label = tokens[:, k, 2]
-        sign = (label == 1).float() - (label == 0).float()
-        marked += _LOGIT_SCALE * sign[:, None, None, None] * _blots(tokens[:, k, :2], logits.shape[-1])[:, None]
+        sign = (label == FOREGROUND).float() - (label == BACKGROUND).float()
+        marked += MASK_SCALE * sign[:, None, None, None] * _blots(tokens[:, k, :2], logits.shape[-1])[:, None]
     return marked
 
 
@@ -121,7 +121,7 @@ def _blots(points: torch.Tensor, side: int) -> torch.Tensor:
 def _inside(tokens: torch.Tensor, side: int) -> torch.Tensor:
     """(N, side, side) 0 or 1: the inside of each prompt's box, if it has one."""
     at = (torch.arange(side, device=tokens.device) + 0.5) / side
-    is_low, is_high = (tokens[..., 2:] == 2).float(), (tokens[..., 2:] == 3).float()
+    is_low, is_high = ((tokens[..., 2:] == label).float() for label in BOX_LABELS)
     low, high = (tokens[..., :2] * is_low).sum(dim=1), (tokens[..., :2] * is_high).sum(dim=1)  # no box: both 0
     x = (at[None] > low[:, :1]) & (at[None] < high[:, :1])
     y = (at[None] > low[:, 1:]) & (at[None] < high[:, 1:])
