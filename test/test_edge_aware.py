@@ -58,3 +58,21 @@ def test_masks_do_not_depend_on_their_neighbours():
     together = enlarge(torch.cat([one, other]), guide)
     torch.testing.assert_close(together[1:], enlarge(other, guide))
     assert torch.isfinite(together).all()
+
+
+@pytest.mark.parametrize("size", [(375, 500), (479, 847), (121, 163)])
+def test_outlines_in_a_corner_stay_in_place_where_the_image_is_no_multiple_of_the_working_size(size):
+    mask = np.zeros(size, np.uint8)
+    cv2.circle(mask, (size[1] - size[0] // 6, size[0] - size[0] // 6), size[0] // 6, 1, cv2.FILLED)
+    mask = mask.astype(bool)
+    enlarged = enlarge(low_resolution(mask), make_guide(torch.from_numpy(picture(mask, np.random.default_rng(2)))))
+    guided = enlarged[0, 0].numpy() > 0
+    assert guided.shape == size
+    assert iou(guided, mask) > 0.9
+    offset = np.argwhere(guided).mean(axis=0) - np.argwhere(mask).mean(axis=0)
+    assert np.abs(offset).max() < 1.0
+
+
+def test_an_empty_mask_stays_empty():
+    guide = make_guide(torch.from_numpy(picture(disc(120, 160, 30), np.random.default_rng(3))))
+    assert not (enlarge(torch.full((2, 1, 48, 48), -10.0), guide) > 0).any()

@@ -7,13 +7,17 @@ image and enlarged, as in He, Sun, "Fast guided filter", 2015.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
 
-_WORKING_SIDE = 320  # px of the longer side, at which coefficients are found
+_WORKING_SIDE = 320  # px of the longer side, about, at which coefficients are found
 _RADIUS = 4  # working pixels
 _SMOOTHNESS = 3e-4  # variance of colour, 0..1, below which a patch counts as one surface
+_UNLIKELY = -4.0  # low-resolution logits below which nothing can come of a pixel
+_MARGIN = 2 * _RADIUS + 2  # working pixels that a pixel reaches into, through two windows and an interpolation
+_SURE = 1e-4  # probabilities nearer to 0 and 1 count as this near
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +26,14 @@ class Guide:
 
     Attributes:
         color: (3, H, W) uint8.
-        small: (1, 3, h, w) float32 0..1, at the working size.
+        factor: by how much the working size is smaller.
+        small: (1, 3, h, w) float32 0..1, at the working size, which a last pixel may exceed.
         mean: (1, 3, h, w) of its windows.
         inverse: (1, 3, 3, h, w) inverse covariance of its windows.
     """
 
     color: torch.Tensor
+    factor: int
     small: torch.Tensor
     mean: torch.Tensor
     inverse: torch.Tensor
@@ -41,31 +47,68 @@ class Guide:
 
 def make_guide(color: torch.Tensor) -> Guide:
     """Prepare a (H, W, 3) uint8 RGB image."""
-    height, width = color.shape[:2]
-    scale = min(1.0, _WORKING_SIDE / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
+    factor = max(1, round(max(color.shape[:2]) / _WORKING_SIDE))
     color = color.permute(2, 0, 1).contiguous()
-    small = F.interpolate(color[None].float() / 255, size, mode="bilinear", align_corners=False, antialias=True)
+    size = [-(-side // factor) for side in color.shape[1:]]
+    missing = [factor * small - side for small, side in zip(size, color.shape[1:], strict=True)]
+    whole = F.pad(color[None].float() / 255, (0, missing[1], 0, missing[0]), mode="replicate")
+    small = F.interpolate(whole, size, mode="bilinear", align_corners=False, antialias=True)
     mean = _window_mean(small)
     products = small[:, :, None] * small[:, None]
     covariance = _window_mean(products.flatten(1, 2)).unflatten(1, (3, 3)) - mean[:, :, None] * mean[:, None]
     identity = torch.eye(3, device=color.device)[None, :, :, None, None]
-    return Guide(color, small, mean, _inverse_3x3(covariance + _SMOOTHNESS * identity))
+    return Guide(color, factor, small, mean, _inverse_3x3(covariance + _SMOOTHNESS * identity))
 
 
 def enlarge(logits: torch.Tensor, guide: Guide) -> torch.Tensor:
-    """(M, 1, s, s) logits of the stretched image to (M, 1, H, W) logits whose edges follow those of its colours."""
-    size = guide.small.shape[-2:]
-    probability = F.interpolate(logits, size, mode="bilinear", align_corners=False).sigmoid()
-    means = _window_mean(torch.cat([probability, guide.small * probability], dim=1))
-    mean, covariance = means[:, :1], means[:, 1:] - guide.mean * means[:, :1]
-    slope = (guide.inverse * covariance[:, None]).sum(dim=2)
-    offset = mean - (slope * guide.mean).sum(dim=1, keepdim=True)
+    """(M, 1, s, s) logits of the stretched image to (M, 1, H, W) logits whose edges follow those of its colours.
+
+    Each mask is worked on where it is; elsewhere the logits are what a probability of about 0 gives.
+    """
+    nothing = math.log(_SURE / (1 - _SURE))
+    enlarged = logits.new_full((len(logits), 1, *guide.color.shape[1:]), nothing)
+    for mask, low_res in zip(enlarged, logits, strict=True):
+        region = _region(low_res[0], guide)
+        if region is not None:
+            rows, columns = (slice(guide.factor * part.start, guide.factor * part.stop) for part in region)
+            mask[:, rows, columns] = _refined(low_res[None], guide, region, guide.color[:, rows, columns])
+    return enlarged
+
+
+def _region(logits: torch.Tensor, guide: Guide) -> tuple[slice, slice] | None:
+    """Working rows and columns that a mask may reach; None for an empty one."""
+    maybe = logits > _UNLIKELY
+    found = []
+    for axis in (0, 1):
+        hits = maybe.any(dim=1 - axis).nonzero()
+        if not len(hits):
+            return None
+        side = guide.small.shape[2 + axis]
+        scale = side / logits.shape[axis]
+        start, stop = int(int(hits[0]) * scale) - _MARGIN, math.ceil((int(hits[-1]) + 1) * scale) + _MARGIN
+        found.append(slice(max(0, start), min(side, stop)))
+    return found[0], found[1]
+
+
+def _refined(logits: torch.Tensor, guide: Guide, region: tuple[slice, slice], color: torch.Tensor) -> torch.Tensor:
+    """(1, N, M) logits where ``color`` (3, N, M) shows the region, of (1, 1, s, s) logits of the whole."""
+    crop = (..., *region)
+    small, guide_mean = guide.small[crop], guide.mean[crop]
+    # Not F.interpolate to the working size, which a last pixel that only a part of the image fills would stretch.
+    y, x = (
+        (torch.arange(part.start, part.stop, device=logits.device) + 0.5) * (2 * guide.factor / side) - 1
+        for part, side in zip(region, guide.color.shape[1:], strict=True)
+    )
+    places = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1)[None]
+    probability = F.grid_sample(logits, places, padding_mode="border", align_corners=False).sigmoid()
+    means = _window_mean(torch.cat([probability, small * probability], dim=1))
+    mean, covariance = means[:, :1], means[:, 1:] - guide_mean * means[:, :1]
+    slope = (guide.inverse[crop] * covariance[:, None]).sum(dim=2)
+    offset = mean - (slope * guide_mean).sum(dim=1, keepdim=True)
     coefficients = _window_mean(torch.cat([slope, offset], dim=1))
-    coefficients = F.interpolate(coefficients, guide.color.shape[-2:], mode="bilinear", align_corners=False)
-    colors = guide.color.float() / 255
-    refined = coefficients[:, 3:] + (coefficients[:, :3] * colors).sum(dim=1, keepdim=True)
-    return torch.logit(refined, eps=1e-4)
+    full = F.interpolate(coefficients, scale_factor=guide.factor, mode="bilinear", align_corners=False)[0]
+    full = full[:, : color.shape[1], : color.shape[2]]
+    return torch.logit(full[3:] + (full[:3] * (color.float() / 255)).sum(dim=0, keepdim=True), eps=_SURE)
 
 
 def _window_mean(maps: torch.Tensor) -> torch.Tensor:
