@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -52,8 +53,6 @@ class Phase:
             raise InvalidInputError.for_field("phases.rounds", "1 as the first probability", self.rounds)
         if not 0 < self.window[0] <= self.window[1] <= 1:
             raise InvalidInputError.for_field("phases.window", "two shares, 0 < smallest <= largest <= 1", self.window)
-        if not isinstance(self.learning_rate, tuple) or len(self.learning_rate) != 2:
-            raise InvalidInputError.for_field("phases.learning_rate", "the first and the last rate", self.learning_rate)
         if self.mask_loss not in ("balanced", "focal"):
             raise InvalidInputError.for_field("phases.mask_loss", "balanced or focal", self.mask_loss)
 
@@ -152,12 +151,40 @@ def read_config(path: Path) -> TrainingConfig:
 
 
 def _made(kind: type, values: Any, prefix: str) -> Any:
-    """A dataclass from a mapping; lists become tuples."""
-    names = {field.name for field in dataclasses.fields(kind)}
+    """A dataclass from a mapping, each value of the type that its field has."""
+    types = get_type_hints(kind)
     for name in values:
-        if name not in names:
-            raise InvalidInputError.for_field(f"{prefix}{name}", f"one of {', '.join(sorted(names))}", "unknown name")
+        if name not in types:
+            raise InvalidInputError.for_field(f"{prefix}{name}", f"one of {', '.join(sorted(types))}", "unknown name")
     try:
-        return kind(**{name: tuple(each) if isinstance(each, list) else each for name, each in values.items()})
+        return kind(**{name: _as_type(types[name], each, f"{prefix}{name}") for name, each in values.items()})
     except TypeError as error:
         raise InvalidInputError(f"{prefix.rstrip('.') or 'the configuration'}: {error}") from None
+
+
+def _as_type(expected: Any, value: Any, field: str) -> Any:
+    """A value as YAML gives it in its field's type; lists become tuples, and 1e-3, which is text to YAML 1.1, a number.
+
+    Raises:
+        InvalidInputError: it has another type, or another length.
+    """
+    if get_origin(expected) is tuple and isinstance(value, (list, tuple)):
+        kinds = get_args(expected)
+        kinds = kinds[:1] * len(value) if kinds[-1] is Ellipsis else kinds
+        if len(kinds) != len(value):
+            raise InvalidInputError.for_field(field, f"{len(kinds)} values", value)
+        return tuple(_as_type(kind, each, field) for kind, each in zip(kinds, value, strict=True))
+    if expected in (int, float):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if isinstance(value, bool) or not math.isfinite(number) or (expected is int and number != int(number)):
+            what = "a whole number" if expected is int else "a number"
+            raise InvalidInputError.for_field(field, what, repr(value))
+        return expected(number)
+    if isinstance(expected, type) and not isinstance(value, expected):
+        raise InvalidInputError.for_field(field, expected.__name__, repr(value))
+    if get_origin(expected) is tuple:
+        raise InvalidInputError.for_field(field, "a list", repr(value))
+    return value

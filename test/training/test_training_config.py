@@ -64,7 +64,10 @@ def test_what_is_kept_with_the_model_names_no_place_of_this_machine(write):
         ("steps: 30", "steps: 0", r"phases\.steps: expected 1 or more, got 0"),
         ("input_size: 64", "input_size: 100", r"phases\.input_size: expected a multiple of 32, got 100"),
         ("[1.0, 0.5]", "[0.5, 0.5]", r"phases\.rounds: expected 1 as the first probability"),
-        ("[0.002, 0.001]", "0.002", r"phases\.learning_rate: expected the first and the last rate"),
+        ("[0.002, 0.001]", "0.002", r"phases\.learning_rate: expected a list, got 0\.002"),
+        ("[0.002, 0.001]", "[0.002, soon]", r"phases\.learning_rate: expected a number, got 'soon'"),
+        ("steps: 20", "steps: 20, window: [0.5]", r"phases\.window: expected 2 values, got \[0\.5\]"),
+        ("steps: 20", "steps: 2.5", r"phases\.steps: expected a whole number, got 2\.5"),
         ("mask_loss: focal", "mask_loss: hinge", r"phases\.mask_loss: expected balanced or focal, got hinge"),
         ("steps: 20", "steps: 20, window: [0.5, 1.5]", r"phases\.window: expected two shares"),
         ("workers: 0", "workers: -1", "workers"),
@@ -103,3 +106,8 @@ def test_the_recipe_of_the_shipped_model_is_read():
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InvalidInputError, match=r"nowhere\.yaml.*No such file"):
         read_config(tmp_path / "nowhere.yaml")
+
+
+def test_a_number_in_scientific_notation_is_a_number(write):
+    config = read_config(write(GOOD.replace("[0.002, 0.001]", "[2e-3, 1.0e-3]")))  # to YAML 1.1 the first is text
+    assert config.phases[0].learning_rate == (0.002, 0.001)
