@@ -215,6 +215,8 @@ def _batches(config: TrainingConfig, number: int, views_used: int) -> Iterator[B
         collate_fn=collate,
         prefetch_factor=3 if config.workers else None,
         persistent_workers=False,
+        # Not forked: a fork after OpenCV has started its threads waits for them for ever.
+        multiprocessing_context="spawn" if config.workers else None,
     )
     return iter(loader)
 

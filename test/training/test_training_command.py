@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ from sam_perception.frames import RgbdFrame
 from sam_perception.models import ModelOptions, load_model
 from sam_perception.prompts import Prompt
 
+_RUN_CLI = "import sys; from sam_perception import cli; sys.exit(cli.main(sys.argv[1:]))"
 RUN = {
     "workers": 0,
     "warmup": 1,
@@ -62,6 +65,16 @@ def test_a_model_comes_out_and_more_steps_go_on_from_it(config, tmp_path, capsys
     assert cli.main([*command, "--data", str(tmp_path / "set")]) == 0
     steps = [line.split(",")[0] for line in (tmp_path / "out/log.csv").read_text().splitlines()]
     assert steps == ["step", "4", "5"]
+
+
+def test_processes_that_read_views_come_after_every_phase(config, tmp_path):
+    # In a process of its own: readers that were forked after OpenCV had run in threads waited for ever.
+    config.write_text(config.read_text().replace("workers: 0", "workers: 2"))
+    command = ["train", "--config", str(config), "--out", str(tmp_path / "out"), "--device", "cpu"]
+    script = f"import cv2, numpy; cv2.distanceTransform(numpy.ones((2000, 2000), 'uint8'), 2, 5); {_RUN_CLI}"
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out/model/model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
