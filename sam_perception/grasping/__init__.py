@@ -1,0 +1,1 @@
+"""Clouds in, ranked grasps of a parallel gripper out."""

@@ -1,0 +1,107 @@
+"""Grasps by pairs of contacts that face each other, on what was seen of an object and what completes it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_perception.grasping.candidates import GraspCandidate, GraspPlan, no_grasp
+from sam_perception.grasping.closing import Grips, closed_on
+from sam_perception.grasping.gripper import Gripper
+from sam_perception.grasping.hypotheses import hypotheses_of
+from sam_perception.grasping.merits import quality_of
+from sam_perception.grasping.scene import GraspScene
+from sam_perception.grasping.surface import surface_of
+from sam_perception.grasping.sweep import Collision, first_collisions, hidden_share
+from sam_perception.grasping.top_down import MIN_POINTS, PREGRASP_M, too_few
+
+_CHECKED = 64  # grasps are checked for collisions in batches of this many, best first
+_MOST_CHECKED = 512
+_NARROW_GAP_M = 0.004  # on each side of the object, between neighbours
+_NARROW_QUALITY = 0.5
+_LEAST_SEEN = 0.7  # of the gripper must not be behind other things
+_LEAST_QUALITY = 0.015
+_APART_M = 0.012
+_APART_COSINE = 0.94
+
+
+class AntipodalPlanner:
+    """Closes the gripper on the object's surface, wherever pairs of contacts or its shape suggest it.
+
+    Ten Pas and Platt, "Using geometry to detect grasp poses in 3D point clouds", ISRR 2015, evaluate hands by the
+    points between their fingers in this way. The batch work is numpy's, on the processor.
+    """
+
+    name = "antipodal"
+
+    def plan(self, scene: GraspScene, gripper: Gripper, max_candidates: int) -> GraspPlan:
+        """Grasps that collide with nothing known, best first and different from each other."""
+        if len(scene.cloud) < MIN_POINTS:
+            return too_few(scene)
+        surface = surface_of(scene)
+        rejected: dict[str, int] = {}
+        grips = closed_on(hypotheses_of(surface, scene, gripper), surface, scene, gripper, rejected)
+        quality = quality_of(grips.merits)
+        weak = quality < _LEAST_QUALITY
+        rejected["too weak a grip"] = int(np.count_nonzero(weak))
+        order = np.argsort(-quality, kind="stable")[: int(np.count_nonzero(~weak))]
+        chosen: list[int] = []
+        for start in range(0, min(len(order), _MOST_CHECKED), _CHECKED):
+            batch = order[start : start + _CHECKED]
+            free = self._free(grips, quality, batch, scene, gripper, surface.points, rejected)
+            for i in free:
+                if len(chosen) < max_candidates and _differs(grips.poses, int(i), chosen):
+                    chosen.append(int(i))
+            if len(chosen) >= max_candidates:
+                break
+        if not chosen:
+            return no_grasp(rejected)
+        chosen.sort(key=lambda i: -quality[i])
+        return GraspPlan(tuple(self._candidate(grips, quality, i) for i in chosen), rejected=rejected)
+
+    def _free(
+        self,
+        grips: Grips,
+        quality: NDArray[np.float64],
+        batch: NDArray[np.intp],
+        scene: GraspScene,
+        gripper: Gripper,
+        own: NDArray[np.float32],
+        rejected: dict[str, int],
+    ) -> NDArray[np.intp]:
+        """Those of a batch that collide with nothing; where there is little room, with the fingers less far open."""
+        poses = grips.poses[batch]
+        collisions = first_collisions(poses, grips.openings_m[batch], scene, gripper, PREGRASP_M, own)
+        beside = np.flatnonzero(collisions == Collision.OBSTACLE)
+        if beside.size:
+            narrow = np.minimum(grips.openings_m[batch[beside]], grips.widths_m[batch[beside]] + 2 * _NARROW_GAP_M)
+            collisions[beside] = first_collisions(poses[beside], narrow, scene, gripper, PREGRASP_M, own)
+            fits = collisions[beside] == Collision.NONE
+            grips.openings_m[batch[beside[fits]]] = narrow[fits]
+            quality[batch[beside[fits]]] *= _NARROW_QUALITY
+        for kind in Collision:
+            if kind is not Collision.NONE:
+                rejected[kind.words] = rejected.get(kind.words, 0) + int(np.count_nonzero(collisions == kind))
+        free = batch[collisions == Collision.NONE]
+        seen = 1 - hidden_share(grips.poses[free], grips.openings_m[free], scene, gripper)
+        quality[free] *= seen
+        hidden = int(np.count_nonzero(seen <= _LEAST_SEEN))
+        rejected["behind other things"] = rejected.get("behind other things", 0) + hidden
+        return free[seen > _LEAST_SEEN]
+
+    def _candidate(self, grips: Grips, quality: NDArray[np.float64], i: int) -> GraspCandidate:
+        scores = {name: float(values[i]) for name, values in grips.merits.items()}
+        return GraspCandidate(
+            grips.poses[i], float(grips.openings_m[i]), float(quality[i]), PREGRASP_M, self.name, scores
+        )
+
+
+def _differs(poses: NDArray[np.float64], i: int, chosen: list[int]) -> bool:
+    """Whether a grasp is elsewhere, or comes or closes along another direction, than those that are chosen."""
+    if not chosen:
+        return True
+    others = poses[chosen]
+    near = np.linalg.norm(others[:, :3, 3] - poses[i, :3, 3], axis=1) < _APART_M
+    approach = others[:, :3, 2] @ poses[i, :3, 2] > _APART_COSINE
+    closing = np.abs(others[:, :3, 1] @ poses[i, :3, 1]) > _APART_COSINE
+    return not (near & approach & closing).any()

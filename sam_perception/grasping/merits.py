@@ -1,0 +1,225 @@
+"""What speaks for a grasp, each merit between 0 and 1: how the pads meet the surface, and how the object would hang."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_perception.grasping.gripper import Gripper
+from sam_perception.grasping.scene import GraspScene
+from sam_perception.grasping.surface import Surface
+
+Floats = NDArray[np.float32]
+
+# Quality is the product of the merits, each to its power. The powers are those of a logistic regression on some 500
+# executed grasps of simulated objects, rounded.
+POWERS = {
+    "cone": 1.0,
+    "normals": 0.4,
+    "support": 1.0,
+    "overlap": 0.4,
+    "opposite": 0.3,
+    "center": 0.7,
+    "width": 0.8,
+    "steep": 1.0,
+    "view": 0.6,
+    "seen": 0.1,
+}
+
+_CONTACT_M = 0.003  # this far below a surface's outermost point a pad touches it
+_OUTLINE_M = 0.012  # this far below it, its shape is looked at
+_FIELD_M = 0.008  # along a finger
+_GOES_ON_M = 0.004  # an object that ends this near to the finger tips does not go on beyond
+_SLACK = 1.6  # how far outside the friction cone a contact counts for nothing: normals come from noisy points
+_FLAT_M = 0.02
+_FLAT_NORMALS = 0.3
+_EVEN_M = 0.006  # standard deviation, along either side of a pad, of points that it touches evenly
+_DEEP_M = 0.03
+_NARROWER_M = 0.02  # than the widest opening: enough for errors of the pose
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Contents:
+    """What is between the fingers of K grasps; the surface's N points in the frames of their TCPs.
+
+    Attributes:
+        x: (K, N), likewise y and z.
+        y: see above; 0 is midway between the contacts.
+        z: see above.
+        between: (K, N) bool: which are between the fingers.
+        widths_m: (K,) of what is between the fingers.
+        beyond_m: (K,) how far it goes on beyond the finger tips.
+    """
+
+    x: Floats
+    y: Floats
+    z: Floats
+    between: NDArray[np.bool_]
+    widths_m: NDArray[np.float64]
+    beyond_m: Floats
+
+
+def quality_of(merits: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """(K,) 0..1."""
+    quality = np.ones(len(merits["cone"]))
+    for name, power in POWERS.items():
+        quality *= merits[name] ** power
+    return quality
+
+
+def merits_of(
+    poses: NDArray[np.float64], contents: Contents, surface: Surface, scene: GraspScene, gripper: Gripper
+) -> dict[str, NDArray[np.float64]]:
+    """What speaks for each of K grasps, (K,) by name.
+
+    - cone: whether the outlines that the pads meet face each other, within the friction cone;
+    - normals: the same of the surface's normals;
+    - support: over how much of a pad the contacts are spread, on the worse side;
+    - overlap: of fingers and object along the approach;
+    - opposite: whether the contacts' middles are opposite to each other;
+    - center: closeness to the centre of mass, level above all;
+    - width: how much wider the gripper could open;
+    - steep, view: whether the approach goes down, and along the view, where the space is known to be free;
+    - seen: share of the contacts that were observed and not completed.
+    """
+    sides, slopes = _both_sides(contents, poses, surface, gripper)
+    cone = math.atan(gripper.friction)
+    alignment = np.minimum(*(side["alignment"] for side in sides))
+    normals = _margin(np.arccos(np.clip(alignment, 0, 1)), cone)
+    spread_x, spread_z = (np.minimum(*(side[name] for side in sides)) for name in ("spread_x", "spread_z"))
+    front = np.where(contents.between, contents.z, np.float32(np.inf)).min(axis=1, initial=np.float32(np.inf))
+    overlaps = gripper.tip_m - front.astype(np.float64)
+    # Flat things show upright normals only: there the outline alone has to do.
+    ends = contents.beyond_m < _GOES_ON_M
+    flat = np.where(ends, np.clip(2 - (overlaps + contents.beyond_m) / _FLAT_M, 0, 1), 0)
+    offset = np.hypot(sides[0]["x"] - sides[1]["x"], sides[0]["z"] - sides[1]["z"])
+    down = -(poses[:, :3, 2] @ scene.lift)
+    view = poses[:, :3, 2] @ (surface.center / max(float(np.linalg.norm(surface.center)), 1e-9))
+    return {
+        "cone": _margin(np.arctan(np.maximum(*slopes)), cone),
+        "normals": np.maximum(normals, _FLAT_NORMALS * flat),
+        "support": _share(spread_x, _EVEN_M) ** 0.7 * _share(spread_z, _EVEN_M) ** 0.6,
+        "overlap": _share(overlaps, _DEEP_M),
+        "opposite": np.exp(-((offset / 0.02) ** 2)),
+        "center": _centering(poses, sides, surface, scene),
+        "width": _share(gripper.max_opening_m - contents.widths_m, _NARROWER_M),
+        "steep": np.clip(0.5 + 0.5 * down, 0, 1),
+        "view": np.clip(0.5 + 0.5 * view, 0, 1),
+        "seen": np.clip((sides[0]["seen"] + sides[1]["seen"]) / 2, 0.05, 1),
+    }
+
+
+def _centering(
+    poses: NDArray[np.float64], sides: list[dict[str, NDArray[np.float64]]], surface: Surface, scene: GraspScene
+) -> NDArray[np.float64]:
+    """1 where the axis through the contacts meets the centre of mass; what is level off it turns the object."""
+    x, z = ((sides[0][name] + sides[1][name]) / 2 for name in ("x", "z"))
+    lever = surface.center - poses[:, :3, 3] - x[:, None] * poses[:, :3, 0] - z[:, None] * poses[:, :3, 2]
+    along = np.einsum("ij,ij->i", lever, poses[:, :3, 1])
+    lever -= along[:, None] * poses[:, :3, 1]
+    upright = lever @ scene.lift
+    level = np.linalg.norm(lever - upright[:, None] * scene.lift, axis=1)
+    return np.exp(-((level / 0.045) ** 2) - (upright / 0.2) ** 2 - (along / 0.15) ** 2)
+
+
+def _share(values: NDArray[np.float64], enough: float) -> NDArray[np.float64]:
+    """0.05..1: of what is enough; too little of one thing does not rule a grasp out."""
+    return np.clip(values / enough, 0.05, 1)
+
+
+def _margin(angles: NDArray[np.float64], cone: float) -> NDArray[np.float64]:
+    """1 for contacts that face each other, 0 well outside the friction cone."""
+    return np.clip(1 - angles / (_SLACK * cone), 0, 1)
+
+
+def _both_sides(
+    contents: Contents, poses: NDArray[np.float64], surface: Surface, gripper: Gripper
+) -> tuple[list[dict[str, NDArray[np.float64]]], list[NDArray[np.float64]]]:
+    """What each pad touches, and how much it leans."""
+    half = (contents.widths_m / 2).astype(np.float32)[:, None]
+    away = np.abs(contents.y)
+    grasp, point = np.nonzero(contents.between & (away > half - np.float32(_OUTLINE_M)))
+    x, y, z = contents.x[grasp, point], contents.y[grasp, point], contents.z[grasp, point] - np.float32(gripper.tip_m)
+    entries = _Entries(grasp, point, x, y, z, half[grasp, 0] - np.abs(y) < _CONTACT_M, len(poses))
+    ends = contents.beyond_m < _GOES_ON_M
+    both = [entries.where(side) for side in (y > 0, y <= 0)]
+    return [_touched(side, poses, surface, gripper) for side in both], [_slope(side, gripper, ends) for side in both]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Entries:
+    """Points near the pads, of all grasps in one list: (E,) each.
+
+    Attributes:
+        grasp: which of the ``count`` grasps.
+        point: which of the surface's points.
+        x: in the grasp's frame, likewise y and z; z from the finger tips on.
+        y: see above.
+        z: see above.
+        touches: whether the pad touches it.
+        count: of the grasps.
+    """
+
+    grasp: NDArray[np.intp]
+    point: NDArray[np.intp]
+    x: Floats
+    y: Floats
+    z: Floats
+    touches: NDArray[np.bool_]
+    count: int
+
+    def where(self, keep: NDArray[np.bool_]) -> _Entries:
+        """Those that are kept."""
+        some = np.flatnonzero(keep)
+        return _Entries(
+            self.grasp[some], self.point[some], self.x[some], self.y[some], self.z[some], self.touches[some], self.count
+        )
+
+    def mean(self, values: NDArray) -> NDArray[np.float64]:
+        """(count,) mean of (E,) values for each grasp; 0 without any."""
+        counts = np.maximum(np.bincount(self.grasp, minlength=self.count), 1)
+        return np.bincount(self.grasp, weights=values, minlength=self.count) / counts
+
+
+def _touched(
+    entries: _Entries, poses: NDArray[np.float64], surface: Surface, gripper: Gripper
+) -> dict[str, NDArray[np.float64]]:
+    """Means over the points that one pad touches: normals along the closing axis, place, spread, share observed."""
+    touched = entries.where(entries.touches)
+    closing = poses[:, :3, 1].astype(np.float32)
+    alignment = np.abs(np.einsum("ij,ij->i", surface.normals[touched.point], closing[touched.grasp]))
+    x, z = touched.mean(touched.x), touched.mean(touched.z)
+    deviation_x = np.sqrt(np.maximum(touched.mean(touched.x**2) - x**2, 0))
+    deviation_z = np.sqrt(np.maximum(touched.mean(touched.z**2) - z**2, 0))
+    return {
+        "alignment": touched.mean(alignment),
+        "x": x,
+        "z": z + gripper.tip_m,
+        "spread_x": deviation_x,
+        "spread_z": deviation_z,
+        "seen": touched.mean(surface.is_observed[touched.point].astype(np.float64)),
+    }
+
+
+def _slope(entries: _Entries, gripper: Gripper, ends: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(count,) how much what one pad touches leans against it: across the finger, and towards the finger tip.
+
+    The outline that a pad meets is the outermost point in each of 3 x 3 fields of it. It leans across the finger by
+    the difference of its left and right, and along it when it is widest at the tip and goes on beyond.
+    """
+    across = gripper.finger_width_m / 3
+    column = np.clip(((entries.x / gripper.finger_width_m + 0.5) * 3).astype(np.intp), 0, 2)
+    row = np.clip((-entries.z / _FIELD_M).astype(np.intp), 0, 2)
+    edges = np.full((entries.count, 3, 3), -np.inf)
+    np.maximum.at(edges.reshape(-1), (entries.grasp * 3 + column) * 3 + row, np.abs(entries.y))
+    columns, rows = edges.max(axis=2), edges.max(axis=1)
+    with np.errstate(invalid="ignore"):
+        sideways = np.abs(columns[:, 0] - columns[:, 2]) / (2 * across)
+    sideways[~np.isfinite(sideways)] = 0
+    with np.errstate(invalid="ignore"):
+        upwards = (rows[:, 0] - rows[:, 1]) / _FIELD_M
+    upwards[~np.isfinite(upwards) | ends] = 0
+    return np.hypot(sideways, np.maximum(upwards, 0))

@@ -1,0 +1,177 @@
+"""What a grasp planner is given: an object's cloud, what is around it, and what of space the camera saw."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sam_perception.errors import InvalidInputError
+from sam_perception.frames import CameraIntrinsics, RgbdFrame
+from sam_perception.geometry.boxes import OrientedBox
+from sam_perception.geometry.cleaning import CloudCleaning, flying_pixels
+from sam_perception.geometry.clouds import ObjectCloud, deproject_mask
+from sam_perception.geometry.noise import depth_noise_m
+from sam_perception.geometry.objects import ObjectGeometry
+from sam_perception.geometry.planes import Plane
+from sam_perception.geometry.rays import project
+from sam_perception.geometry.voxels import voxel_downsample
+from sam_perception.masks import Mask
+
+FREE, OCCUPIED, UNSEEN = 0, 1, 2
+
+_REACH_M = 0.25  # further from the object's box no part of a gripper comes during approach and lift
+_EDGE_PX = 3  # depth of an object bleeds this far over its mask
+_LATTICE_POINTS = 60_000
+_OBSTACLE_VOXEL_M = 0.004
+_TABLE_M = 0.003  # lower than this over the plane it is the plane
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class View:
+    """What the camera saw, to ask what is at a point.
+
+    Attributes:
+        depth_m: (H, W) float32 metres; 0 where nothing was measured.
+        intrinsics: of the depth.
+        mask: of the object.
+    """
+
+    depth_m: NDArray[np.float32]
+    intrinsics: CameraIntrinsics
+    mask: Mask
+
+    @functools.cached_property
+    def object_pixels(self) -> NDArray[np.bool_]:
+        """(H, W) bool: the object's pixels."""
+        return self.mask.to_array()
+
+    def states(self, points: NDArray[np.floating], margin_m: float = 0.005) -> NDArray[np.uint8]:
+        """(N,) FREE, OCCUPIED or UNSEEN of (N, 3) points.
+
+        FREE lies before what was measured, OCCUPIED within ``margin_m`` and the depth's noise of it, UNSEEN behind it,
+        out of the image, or where nothing was measured.
+        """
+        measured, _ = self._looked_up(points)
+        margin = margin_m + 2 * depth_noise_m(measured)
+        behind = points[:, 2] - measured
+        states = np.full(len(points), UNSEEN, np.uint8)
+        states[(measured > 0) & (behind < -margin)] = FREE
+        states[(measured > 0) & (np.abs(behind) <= margin)] = OCCUPIED
+        return states
+
+    def is_hidden_by_others(self, points: NDArray[np.floating], margin_m: float = 0.02) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 3) points lie well behind something that is not the object."""
+        measured, own = self._looked_up(points)
+        return (measured > 0) & ~own & (points[:, 2] - measured > margin_m)
+
+    def _looked_up(self, points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """(N,) depth where each point is seen, 0 for none; (N,) bool: whether that is the object."""
+        height, width = self.depth_m.shape
+        x, y = np.rint(np.nan_to_num(project(points, self.intrinsics), nan=-1)).astype(np.intp).T
+        inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+        x, y = np.where(inside, x, 0), np.where(inside, y, 0)
+        return np.where(inside, self.depth_m[y, x], np.float32(0)), inside & self.object_pixels[y, x]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GraspScene:
+    """An object and its surroundings in the camera's optical frame, metres.
+
+    Attributes:
+        cloud: (N, 3) points of the object's visible surface. numpy, or a torch tensor, which is brought to numpy.
+        obstacles: (M, 3) points of what is around, neither the object nor the plane it stands on.
+        plane: what the object stands on; None when unknown.
+        box: around the object, on the plane; None when unknown.
+        object_cloud: the cloud with its pixels, where it came from an image; None otherwise.
+        view: what the camera saw; None when unknown, whence nothing is known of the space around.
+        lift: (3,) unit vector against gravity; the plane's normal, or towards the camera where there is no plane.
+
+    Raises:
+        InvalidInputError: points of another shape.
+    """
+
+    cloud: NDArray[np.floating]
+    obstacles: NDArray[np.floating] = dataclasses.field(default_factory=lambda: np.empty((0, 3), np.float32))
+    plane: Plane | None = None
+    box: OrientedBox | None = None
+    object_cloud: ObjectCloud | None = None
+    view: View | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("cloud", "obstacles"):
+            points = _to_numpy(getattr(self, name))
+            if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
+                raise InvalidInputError.for_field(f"GraspScene.{name}", "shape (N, 3)", points.shape)
+            points = points.astype(np.float32, copy=False)
+            finite = np.isfinite(points).all(axis=1)
+            object.__setattr__(self, name, points if finite.all() else points[finite])
+
+    @functools.cached_property
+    def lift(self) -> NDArray[np.float64]:
+        """(3,) unit vector: away from the plane; where there is none, towards the camera."""
+        if self.plane is not None:
+            return self.plane.normal
+        toward_camera = -self.cloud.mean(axis=0, dtype=np.float64)
+        return toward_camera / max(float(np.linalg.norm(toward_camera)), 1e-9)
+
+
+def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry) -> GraspScene:
+    """What a planner needs to know of a measured object and the frame that it was measured in.
+
+    Raises:
+        InvalidInputError: a frame without depth or intrinsics.
+    """
+    cloud = geometry.cloud
+    if frame.intrinsics is None:
+        raise InvalidInputError("RgbdFrame.intrinsics: grasps need the camera's intrinsics, got None; give them")
+    view = View(frame.depth_m, frame.intrinsics, cloud.mask)
+    obstacles = _obstacles(frame, geometry)
+    return GraspScene(cloud.points, obstacles, geometry.plane, geometry.box, cloud, view)
+
+
+def _obstacles(frame: RgbdFrame, geometry: ObjectGeometry) -> NDArray[np.float32]:
+    """(M, 3) thinned points around the object that are neither its own nor of its plane, nor flying."""
+    if geometry.box is None or frame.intrinsics is None:
+        return np.empty((0, 3), np.float32)
+    around = _around(geometry.box, frame.intrinsics, geometry.cloud.mask)
+    cloud = deproject_mask(frame, around)
+    step = max(1, math.isqrt(len(cloud) // _LATTICE_POINTS))
+    solid = cloud.select(_above(cloud.points, geometry.plane))
+    if step == 1 or len(solid) < _LATTICE_POINTS:
+        solid = solid.select(~flying_pixels(solid, CloudCleaning()))
+    near = solid.points[geometry.box.contains(solid.points, _REACH_M)]
+    return voxel_downsample(near, _OBSTACLE_VOXEL_M)[0] if len(near) else near
+
+
+def _above(points: NDArray[np.float32], plane: Plane | None) -> NDArray[np.bool_]:
+    if plane is None:
+        return np.ones(len(points), dtype=np.bool_)
+    return plane.heights_m(points) > _TABLE_M + 2 * depth_noise_m(points[:, 2])
+
+
+def _around(box: OrientedBox, intrinsics: CameraIntrinsics, mask: Mask) -> Mask:
+    """The pixels that may show something within reach of the box, without the object's own and those at its edge."""
+    height, width = mask.image_size
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+    reach = box.center + (corners * (box.size / 2 + _REACH_M)) @ box.rotation.T
+    pixels = project(reach, intrinsics)
+    if not np.isfinite(pixels).all():
+        x0, y0, x1, y1 = 0, 0, width, height
+    else:
+        low, high = np.floor(pixels.min(axis=0)), np.ceil(pixels.max(axis=0))
+        x0, y0 = (int(value) for value in np.clip(low, 0, [width - 1, height - 1]))
+        x1, y1 = (int(value) for value in np.clip(high, [x0 + 1, y0 + 1], [width, height]))
+    kernel = np.ones((2 * _EDGE_PX + 1, 2 * _EDGE_PX + 1), np.uint8)
+    own = cv2.dilate(mask.to_array().view(np.uint8), kernel)[y0:y1, x0:x1]
+    return Mask(own == 0, x0, y0, mask.image_size)
+
+
+def _to_numpy(points: Any) -> NDArray[Any]:
+    """Points as an array; a torch tensor comes from wherever it is."""
+    return points.detach().cpu().numpy() if hasattr(points, "detach") else np.asarray(points)

@@ -1,0 +1,130 @@
+"""From a depth image to grasps: what counts as obstacle, what was seen to be free, and no neighbour is touched."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from boxes_on_a_table import D435, Box, View, view_of
+from grasp_shapes import slab
+
+from sam_perception.errors import InvalidInputError
+from sam_perception.frames import CameraIntrinsics, RgbdFrame
+from sam_perception.geometry.objects import ObjectGeometry, measure_object
+from sam_perception.grasping import scene as scenes
+from sam_perception.grasping.gripper import load_gripper
+from sam_perception.grasping.planners import plan_grasps
+from sam_perception.masks import Mask
+
+FRANKA = load_gripper("franka_hand")
+TARGET: Box = (-0.06, -0.02, 0.06, 0.02, 0.05)
+NEIGHBOUR: Box = (-0.05, 0.05, 0.07, 0.13, 0.12)
+
+
+@functools.cache
+def _measured(*boxes: Box) -> tuple[View, RgbdFrame, ObjectGeometry]:
+    view = view_of(boxes, half_table=0.8)
+    fx, fy, cx, cy = D435
+    intrinsics = CameraIntrinsics(640, 480, fx, fy, cx, cy)
+    frame = RgbdFrame(np.zeros((480, 640, 3), np.uint8), view.depth_m, intrinsics)
+    return view, frame, measure_object(frame, Mask.from_array(view.objects == 1))
+
+
+def _table_T_camera(view: View, frame: RgbdFrame) -> np.ndarray:
+    """From the view's plane and the middle of the image, which looks at the table's middle."""
+    up, offset = view.plane
+    intrinsics = frame.intrinsics
+    assert intrinsics is not None
+    eye_height = -offset
+    forward = np.array([0.0, 0.0, 1.0])
+    pose = np.eye(4)
+    pose[2, :3] = up
+    pose[2, 3] = eye_height
+    eye = np.array([0.05, -0.35, 0.6])
+    heading = -eye / np.linalg.norm(eye)
+    right = np.cross(heading, [0, 0, 1])
+    right /= np.linalg.norm(right)
+    pose[:3, :3] = np.stack([right, np.cross(heading, right), heading], axis=1)
+    pose[:3, 3] = eye
+    np.testing.assert_allclose(pose[:3, :3] @ forward, heading)
+    return pose
+
+
+def test_obstacles_are_the_neighbour_and_nothing_of_object_and_table() -> None:
+    view, frame, geometry = _measured(TARGET, NEIGHBOUR)
+    scene = scenes.grasp_scene(frame, geometry)
+    table_T_camera = _table_T_camera(view, frame)
+    on_table = scene.obstacles @ table_T_camera[:3, :3].T + table_T_camera[:3, 3]
+    x0, y0, x1, y1, height = NEIGHBOUR
+    low, high = np.array([x0, y0, 0]) - 0.004, np.array([x1, y1, height]) + 0.004
+    assert len(on_table) > 100
+    assert ((on_table >= low) & (on_table <= high)).all()
+
+
+@pytest.mark.parametrize("planner", ["antipodal", "top_down"])
+def test_no_candidate_touches_the_neighbour_or_the_table(planner: str) -> None:
+    view, frame, geometry = _measured(TARGET, NEIGHBOUR)
+    plan = plan_grasps(frame, geometry, FRANKA, planner)
+    table_T_camera = _table_T_camera(view, frame)
+    x0, y0, x1, y1, height = NEIGHBOUR
+    solid = slab((x0, y0, 0.0), (x1, y1, height))
+    table = slab((-0.4, -0.4, -0.02), (0.4, 0.4, 0.0), step=0.01)
+    forbidden = np.concatenate([solid, table])
+    for candidate in plan.candidates:
+        grasp = table_T_camera @ candidate.camera_T_tcp
+        for share in np.linspace(0, 1, 21):
+            origin = grasp[:3, 3] - share * candidate.pregrasp_distance_m * grasp[:3, 2]
+            local = (forbidden - origin) @ grasp[:3, :3]
+            for center, half in zip(*FRANKA.boxes(candidate.width_m), strict=True):
+                assert not (np.abs(local - center) < half).all(axis=1).any()
+
+
+def test_box_in_the_image_is_grasped_across_its_true_short_side() -> None:
+    view, frame, geometry = _measured(TARGET)
+    best = plan_grasps(frame, geometry, FRANKA).candidates[0]
+    grasp = _table_T_camera(view, frame) @ best.camera_T_tcp
+    assert abs(grasp[1, 1]) > np.cos(np.radians(12))  # the short side lies along y
+    assert abs(grasp[0, 3]) < 0.03
+    assert abs(grasp[1, 3]) < 0.006  # the far side was never seen
+    assert 0.04 < best.width_m < 0.075
+
+
+def test_space_is_free_before_occupied_at_and_unseen_behind_the_surface() -> None:
+    view, frame, geometry = _measured(TARGET)
+    seen = scenes.View(frame.depth_m, frame.intrinsics, geometry.cloud.mask)  # type: ignore[arg-type]
+    v, u = 241, 322
+    depth = float(view.depth_m[v, u])
+    fx, fy, cx, cy = D435
+    ray = np.array([(u - cx) / fx, (v - cy) / fy, 1.0])
+    points = np.stack([ray * (depth - 0.05), ray * depth, ray * (depth + 0.05), [5.0, 0.0, 0.1], -ray])
+    expected = [scenes.FREE, scenes.OCCUPIED, scenes.UNSEEN, scenes.UNSEEN, scenes.UNSEEN]
+    assert seen.states(points).tolist() == expected
+
+
+def test_object_without_depth_is_no_error_but_no_grasp() -> None:
+    view, frame, _ = _measured(TARGET)
+    blind = RgbdFrame(frame.color, np.zeros((480, 640), np.uint16), frame.intrinsics)
+    geometry = measure_object(blind, Mask.from_array(view.objects == 1))
+    plan = plan_grasps(blind, geometry, FRANKA)
+    assert plan.candidates == ()
+    assert plan.reasons
+
+
+def test_frame_without_intrinsics_is_refused_with_the_way_out() -> None:
+    _, frame, geometry = _measured(TARGET)
+    with pytest.raises(InvalidInputError, match="intrinsics"):
+        scenes.grasp_scene(RgbdFrame(frame.color, frame.depth), geometry)
+
+
+def test_behind_another_thing_is_hidden_but_not_behind_the_object_itself() -> None:
+    view, frame, geometry = _measured(TARGET, NEIGHBOUR)
+    assert frame.intrinsics is not None
+    seen = scenes.View(frame.depth_m, frame.intrinsics, geometry.cloud.mask)
+    fx, fy, cx, cy = D435
+    behind = []
+    for number in (1, 2):
+        rows, columns = np.nonzero(view.objects == number)
+        v, u = rows[len(rows) // 2], columns[len(rows) // 2]
+        behind.append((view.depth_m[v, u] + 0.04) * np.array([(u - cx) / fx, (v - cy) / fy, 1.0]))
+    assert seen.is_hidden_by_others(np.stack(behind)).tolist() == [False, True]
