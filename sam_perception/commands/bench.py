@@ -1,4 +1,4 @@
-"""`sam-perception bench`: timings of this package beside other ways, as medians and ratios of one run."""
+"""`sam-perception bench`: timings of this package beside other ways, and picks of simulated objects."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from sam_perception.commands import bench_picks
 from sam_perception.commands.background_nodes import background_nodes
 from sam_perception.commands.options import DEFAULT_MODEL, add_model_options, model_options
 from sam_perception.errors import InvalidInputError
@@ -33,21 +34,25 @@ def add_parser(subparsers: Any) -> None:
     """Add this command to the parser."""
     parser = subparsers.add_parser(
         "bench",
-        help="time this package beside other ways",
+        help="time this package beside other ways, or count how many simulated objects it picks",
         description="Time a warm prompt beside encoding each time, deprojection beside a per-pixel loop and other "
-        "libraries that are installed, and conversions, on the sample scene.",
+        "libraries that are installed, and conversions, on the sample scene. With --picks or --clutter: pick simulated "
+        "objects instead.",
     )
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)} (default: all)")
     parser.add_argument("--repeats", type=int, default=5, help="counted runs of the slow ways (default: %(default)s)")
     parser.add_argument("--nodes", action="store_true", help="instead: time the services of nodes that run beside")
     parser.add_argument("--requests", type=int, metavar="N", help="with --nodes: ask N times from 8 clients at once")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    bench_picks.add_options(parser)
     add_model_options(parser)
     parser.set_defaults(run=run, model=prompting.DEFAULT_MODEL)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
+    if bench_picks.is_asked_for(options):
+        return bench_picks.run(options)
     subjects = options.subjects or list(SUBJECTS)
     unknown = [subject for subject in subjects if subject not in SUBJECTS]
     if unknown:

@@ -65,7 +65,7 @@ class _Placed:
 def furnish(world: World, data: Any, rng: np.random.Generator) -> Furnishing:
     """Hides all objects, shows one table, and sets the floor, walls and furniture around it; returns the table."""
     for thing in world.objects:
-        _hide(world, data, thing)
+        hide_object(world, data, thing)
     for piece in (*world.tables, *world.surroundings):
         _put_piece(world, data, piece, None)
     table = world.tables[rng.integers(len(world.tables))]
@@ -105,6 +105,21 @@ def lay_out(world: World, data: Any, table: Furnishing, rng: np.random.Generator
         return members
     _set_down(world, data, chosen[0], [], table, np.zeros(2), _STYLES[0], rng)
     return _settle(world, data, chosen[:1], table, center, 0.0) or chosen[:1]
+
+
+def lay_out_these(
+    world: World, data: Any, table: Furnishing, things: list[WorldObject], rng: np.random.Generator
+) -> list[WorldObject]:
+    """Sets given objects down, well apart or crowded with chance, and lets them settle; returns those on the table.
+
+    A single one stands or lies as it usually does; of several some may lean on others.
+    """
+    style = _STYLES[0] if len(things) == 1 else _STYLES[rng.integers(1, 4)]
+    center = _cluster_center(table, rng)
+    placed: list[_Placed] = []
+    for thing in things:
+        _set_down(world, data, thing, placed, table, center, style, rng)
+    return _settle(world, data, things, table, center, style.pull)
 
 
 def _choose(world: World, count: int, rng: np.random.Generator) -> list[int]:
@@ -159,7 +174,7 @@ def _set_down(
     low = max((other.middle[2] + other.half[2] for other in overlapping), default=0.0)
     middle = np.array([*place, low + half[2] + _DROP_M])
     placed.append(_Placed(thing, middle, half, rotation, yaw))
-    _put_object(world, data, thing, middle, rotation)
+    put_object(world, data, thing, middle, rotation)
 
 
 def _beside(neighbour: _Placed, rotation: np.ndarray, thing: WorldObject, rng: np.random.Generator) -> np.ndarray:
@@ -234,7 +249,7 @@ def _settle(
     kept = [thing for thing in things if thing.body_id not in sunk and _rests(data, thing, table)]
     for thing in things:
         if thing not in kept:
-            _hide(world, data, thing)
+            hide_object(world, data, thing)
     data.qvel[:] = 0
     return kept
 
@@ -257,18 +272,20 @@ def _sunk_bodies(world: World, data: Any) -> set[int]:
     return {int(max(b for b in pair if b in things)) for pair in bodies if any(b in things for b in pair)}
 
 
-def _put_object(world: World, data: Any, thing: WorldObject, middle: np.ndarray, rotation: np.ndarray) -> None:
+def put_object(world: World, data: Any, thing: WorldObject, middle: np.ndarray, rotation: np.ndarray) -> None:
+    """Shows an object, at rest, where the middle of its bounding box (metres) and its axes (3, 3) are to be."""
     quat = np.zeros(4)
     import_mujoco().mju_mat2Quat(quat, rotation.ravel())
     start = thing.qpos_address
     data.qpos[start : start + 3], data.qpos[start + 3 : start + 7] = middle, quat
+    data.qvel[thing.dof_address : thing.dof_address + 6] = 0.0
     model = world.model
     model.geom_group[list(thing.geom_ids)] = SEEN_GROUP
     _collide(model, thing.collider_ids, True)
     model.body_gravcomp[thing.body_id] = 0.0
 
 
-def _hide(world: World, data: Any, thing: WorldObject) -> None:
+def hide_object(world: World, data: Any, thing: WorldObject) -> None:
     """Takes an object away: far off, out of what is drawn, without contacts and weight."""
     start = thing.qpos_address
     data.qpos[start : start + 7] = [3.0 * thing.body_id, 0.0, _AWAY_M, 1.0, 0.0, 0.0, 0.0]

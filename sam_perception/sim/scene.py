@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sam_perception.errors import InvalidInputError
-from sam_perception.sim.layout import furnish, lay_out
+from sam_perception.sim.layout import furnish, hide_object, lay_out, lay_out_these, put_object
 from sam_perception.sim.library import import_mujoco
 from sam_perception.sim.motion import Motion
 from sam_perception.sim.objects_parts import Split
 from sam_perception.sim.paint import light_up, paint
 from sam_perception.sim.world import SCENES_PER_WORLD, Furnishing, World, WorldObject, build_world, stream
 
-__all__ = ["SCENES_PER_WORLD", "Scene", "SceneObject", "Split", "World", "arrange", "build_world"]
+__all__ = ["SCENES_PER_WORLD", "Scene", "SceneObject", "Split", "World", "arrange", "arrange_these", "build_world"]
 
-_STREAM, _MOTION_STREAM = 3, 4
+_STREAM, _MOTION_STREAM, _CHOSEN_STREAM = 3, 4, 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,15 +90,42 @@ class Scene:
             self._motion = Motion(self.world, self.data, self._members, self.table, rng)
         self._motion.advance(seconds)
 
-    def table_T_object(self, label: int) -> np.ndarray:
-        """(4, 4) pose of an object's bounding box frame on the table, metres.
+    def put(self, table_T_objects: Mapping[int, np.ndarray]) -> None:
+        """Shows some objects of the scene elsewhere and takes all others away, such as those that were picked.
+
+        Args:
+            table_T_objects: label -> (4, 4) pose of its bounding box frame, for the objects that are to be there.
+
+        Raises:
+            InvalidInputError: the scene has no such label.
+        """
+        for label in table_T_objects:
+            self.thing(label)
+        for label, thing in enumerate(self._members, start=1):
+            pose = table_T_objects.get(label)
+            if pose is None:
+                hide_object(self.world, self.data, thing)
+            else:
+                put_object(self.world, self.data, thing, pose[:3, 3], pose[:3, :3])
+        import_mujoco().mj_forward(self.world.model, self.data)
+
+    def thing(self, label: int) -> WorldObject:
+        """The world's object behind a label.
 
         Raises:
             InvalidInputError: the scene has no such label.
         """
         if not 1 <= label <= len(self.objects):
             raise InvalidInputError.for_field("label", f"1..{len(self.objects)}", label)
-        body = self.objects[label - 1].body_id
+        return self._members[label - 1]
+
+    def table_T_object(self, label: int) -> np.ndarray:
+        """(4, 4) pose of an object's bounding box frame on the table, metres.
+
+        Raises:
+            InvalidInputError: the scene has no such label.
+        """
+        body = self.thing(label).body_id
         pose = np.eye(4)
         pose[:3, :3] = self.data.xmat[body].reshape(3, 3)
         pose[:3, 3] = self.data.xpos[body]
@@ -113,12 +141,31 @@ def arrange(world: World, scene_seed: int) -> Scene:
         world: from build_world.
         scene_seed: 0 or more.
     """
-    mujoco = import_mujoco()
     rng = stream(world.split, world.seed, _STREAM, scene_seed)
-    data = mujoco.MjData(world.model)
+    data = import_mujoco().MjData(world.model)
     table = furnish(world, data, rng)
-    members = lay_out(world, data, table, rng)
+    return _finished(world, scene_seed, data, lay_out(world, data, table, rng), table, rng)
+
+
+def arrange_these(world: World, scene_seed: int, things: Sequence[WorldObject]) -> Scene:
+    """The same with given objects of the world; those that do not come to rest on the table are not in the scene.
+
+    Args:
+        world: from build_world.
+        scene_seed: 0 or more.
+        things: of world.objects, each once.
+    """
+    rng = stream(world.split, world.seed, _CHOSEN_STREAM, scene_seed)
+    data = import_mujoco().MjData(world.model)
+    table = furnish(world, data, rng)
+    return _finished(world, scene_seed, data, lay_out_these(world, data, table, list(things), rng), table, rng)
+
+
+def _finished(
+    world: World, scene_seed: int, data: Any, members: list[WorldObject], table: Furnishing, rng: np.random.Generator
+) -> Scene:
+    """The scene once its objects lie on the table: painted and lit."""
     paint(world, members, table, rng)
     light_up(world, rng)
-    mujoco.mj_forward(world.model, data)
+    import_mujoco().mj_forward(world.model, data)
     return Scene(world, scene_seed, data, members, table)
