@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PoseArray, Vector3
+from geometry_msgs.msg import PoseArray
 from numpy.typing import NDArray
 from std_msgs.msg import ColorRGBA
 from vision_msgs.msg import BoundingBox3D, Detection3D, Detection3DArray, ObjectHypothesis, ObjectHypothesisWithPose
@@ -16,7 +16,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from sam_perception.geometry.boxes import OrientedBox, transform_box
 from sam_perception.geometry.objects import ObjectGeometry
 from sam_perception.masks import Mask, object_color
-from sam_perception.nodes.transform_messages import pose_message, transform_message
+from sam_perception.nodes.transform_messages import pose_message, transform_message, vector_message
 
 _BOX_OPACITY = 0.4
 _CENTROID_DIAMETER_M = 0.012
@@ -63,12 +63,18 @@ def centroids_message(header: Any, objects: Sequence[PlacedObject]) -> Any:
     return PoseArray(header=header, poses=[pose_message(placed.centroid_m) for placed in objects])
 
 
-def markers_message(header: Any, objects: Sequence[PlacedObject]) -> Any:
-    """A MarkerArray that takes away all earlier markers, then shows each object's box and centroid."""
+def markers_message(header: Any, objects: Sequence[PlacedObject], grippers: Sequence[Any] = ()) -> Any:
+    """A MarkerArray that takes away all earlier markers, then shows each object's box and centroid, and grippers.
+
+    Args:
+        header: of the message.
+        objects: what is shown.
+        grippers: markers of ``grasp_messages.gripper_markers``.
+    """
     markers = [Marker(header=header, action=Marker.DELETEALL)]
     for placed in objects:
         markers += [_box_marker(header, placed), _centroid_marker(header, placed)]
-    return MarkerArray(markers=markers)
+    return MarkerArray(markers=[*markers, *grippers])
 
 
 def object_transforms(header: Any, objects: Sequence[PlacedObject]) -> list[Any]:
@@ -90,7 +96,7 @@ def _detection(header: Any, placed: PlacedObject) -> Any:
     return Detection3D(
         header=header,
         results=[result],
-        bbox=BoundingBox3D(center=box, size=_vector(placed.box.size)),
+        bbox=BoundingBox3D(center=box, size=vector_message(placed.box.size)),
         id=str(placed.mask.object_id),
     )
 
@@ -103,7 +109,7 @@ def _box_marker(header: Any, placed: PlacedObject) -> Any:
         type=Marker.CUBE,
         action=Marker.ADD,
         pose=pose_message(placed.box.center, placed.box.rotation),
-        scale=_vector(np.maximum(placed.box.size, _THINNEST_MARKER_M)),
+        scale=vector_message(np.maximum(placed.box.size, _THINNEST_MARKER_M)),
         color=_color(placed, _BOX_OPACITY),
     )
 
@@ -116,7 +122,7 @@ def _centroid_marker(header: Any, placed: PlacedObject) -> Any:
         type=Marker.SPHERE,
         action=Marker.ADD,
         pose=pose_message(placed.centroid_m),
-        scale=_vector([_CENTROID_DIAMETER_M] * 3),
+        scale=vector_message([_CENTROID_DIAMETER_M] * 3),
         color=_color(placed, 1.0),
     )
 
@@ -124,8 +130,3 @@ def _centroid_marker(header: Any, placed: PlacedObject) -> Any:
 def _color(placed: PlacedObject, opacity: float) -> Any:
     red, green, blue = (value / 255 for value in object_color(placed.mask.object_id))
     return ColorRGBA(r=red, g=green, b=blue, a=opacity)
-
-
-def _vector(values: Sequence[float] | NDArray[np.float64]) -> Any:
-    x, y, z = (float(value) for value in values)
-    return Vector3(x=x, y=y, z=z)

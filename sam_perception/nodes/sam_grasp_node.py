@@ -1,143 +1,81 @@
-"""The `sam_grasp` node: objects and depth in; clouds, oriented boxes, centroids and markers in the target frame out."""
+"""The `sam_grasp` node: objects and depth in; clouds, oriented boxes, centroids and grasps in the target frame out."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import PointStamped, PoseArray
+from geometry_msgs.msg import PointStamped
 from numpy.typing import NDArray
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.duration import Duration
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image
 from tf2_ros import Buffer, TransformBroadcaster, TransformException, TransformListener
-from vision_msgs.msg import Detection3DArray, Point2D
-from visualization_msgs.msg import MarkerArray
+from vision_msgs.msg import Point2D
 
 from sam_perception.background_jobs import BackgroundJobs
-from sam_perception.errors import InvalidInputError, PerceptionError
+from sam_perception.errors import InvalidInputError, ModelUnavailableError, PerceptionError, in_one_sentence
 from sam_perception.frame_history import format_stamp
 from sam_perception.frames import NANOSECONDS, RgbdFrame
 from sam_perception.geometry.cleaning import CloudCleaning
-from sam_perception.geometry.objects import ObjectGeometry, measure_object
 from sam_perception.geometry.rays import project
+from sam_perception.grasping.gripper import Gripper, load_gripper
 from sam_perception.masks import Mask
-from sam_perception.msg import GraspCandidateArray, ObjectMaskArray
+from sam_perception.msg import ObjectMaskArray, Prompt
 from sam_perception.nodes.camera_messages import intrinsics_from_message
-from sam_perception.nodes.clouds import cloud_message
+from sam_perception.nodes.grasp_messages import PlacedGrasp, grasps_message, place_grasps
 from sam_perception.nodes.images import color_from_message, depth_from_message
 from sam_perception.nodes.managed_node import ManagedNode
-from sam_perception.nodes.messages import mask_from_message, stamp_message, stamp_ns
-from sam_perception.nodes.object_messages import (
-    boxes_message,
-    centroids_message,
-    markers_message,
-    object_transforms,
-    place_objects,
+from sam_perception.nodes.measured_objects import GraspSettings, LatestObjects, MeasuredObjects
+from sam_perception.nodes.messages import frame_header, mask_from_message, stamp_message, stamp_ns
+from sam_perception.nodes.moveit_messages import (
+    MoveItHand,
+    link_transform,
+    moveit_grasps,
+    moveit_interfaces,
+    object_name,
 )
-from sam_perception.nodes.parameters import Parameter
+from sam_perception.nodes.object_messages import object_transforms, place_objects
 from sam_perception.nodes.running import main as run_node
+from sam_perception.nodes.sam_grasp_outputs import SamGraspOutputs
+from sam_perception.nodes.sam_grasp_parameters import SAM_GRASP_PARAMETERS
+from sam_perception.nodes.service_calls import ServiceCalls
+from sam_perception.nodes.service_contents import show_contents
 from sam_perception.nodes.throttled_warnings import ThrottledWarnings
 from sam_perception.nodes.transform_messages import header_message, matrix_from_transform
 from sam_perception.rgbd_frames import RgbdFrames
-from sam_perception.srv import GraspAt, PlanGrasps, SegmentPoints
-
-_CLEANING = CloudCleaning()
-SAM_GRASP_PARAMETERS = (
-    Parameter(
-        "target_frame",
-        "",
-        "Frame of all results, looked up in TF at the image's stamp; empty: the camera's optical frame.",
-    ),
-    Parameter("publish_tf", False, "Publish a frame object_<id> for each object, in the middle of its box."),
-    Parameter(
-        "input_timeout_s",
-        0.5,
-        "How long objects wait for the depth and camera_info of their image, seconds.",
-        minimum=0.0,
-        maximum=10.0,
-    ),
-    Parameter(
-        "tf_timeout_s",
-        0.5,
-        "How long a lookup in TF waits for a transform of the image's stamp, seconds.",
-        minimum=0.0,
-        maximum=10.0,
-    ),
-    Parameter(
-        "depth_slop_s",
-        0.0,
-        "How far the stamps of an image and its depth may differ, seconds; 0: not at all, as realsense-ros needs.",
-        minimum=0.0,
-        maximum=0.5,
-        changeable=False,
-    ),
-    Parameter(
-        "history_seconds",
-        5.0,
-        "How long a frame can be answered on, seconds.",
-        minimum=0.0,
-        maximum=600.0,
-        changeable=False,
-    ),
-    Parameter("history_mb", 512, "Memory for the frames, megabytes.", minimum=1, maximum=65536, changeable=False),
-    Parameter(
-        "steepest_surface_deg",
-        _CLEANING.steepest_surface_deg,
-        "Angle between a surface's normal and the viewing ray, degrees, from which on a step in depth is an edge.",
-        minimum=1.0,
-        maximum=89.9,
-    ),
-    Parameter(
-        "min_neighbours",
-        _CLEANING.min_neighbours,
-        "Of a pixel's 8 neighbours, how many must lie on its surface, or it is a flying pixel; 0: keep all.",
-        minimum=0,
-        maximum=8,
-    ),
-    Parameter(
-        "outlier_density",
-        _CLEANING.outlier_density,
-        "Points go where the cloud is thinner than this share of its middle's density; 0: keep all.",
-        minimum=0.0,
-        maximum=1.0,
-    ),
-    Parameter(
-        "cluster_gap_m",
-        _CLEANING.cluster_gap_m,
-        "Parts of an object further apart than this are not the object, metres; 0: keep all.",
-        minimum=0.0,
-        maximum=1.0,
-    ),
-    Parameter(
-        "noise_per_m",
-        _CLEANING.noise_per_m,
-        "Standard deviation of the depth over depth squared, 1/m.",
-        minimum=1e-6,
-        maximum=1.0,
-    ),
-)
+from sam_perception.srv import GraspAt, PlanGrasps, Segment, SegmentPoints
 
 # Images best effort: that matches every publisher. A few may wait, so that colour and depth of one stamp both arrive.
 _IMAGES = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 _RELIABLE = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+_REQUESTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)  # of more that wait, DDS loses the oldest
 _TF_SECONDS = 10.0  # how much longer than a frame its transforms are held
-_SEGMENT_POINTS = "sam/segment_points"
-_NO_GRASPS = "this version of sam_perception does not plan grasps"
+_STARTING_S = 60.0  # how long a request waits for a node that is starting
+_SEGMENT_POINTS, _SEGMENT = "sam/segment_points", "sam/segment"
 
 
 class SamGraspNode(ManagedNode):
-    """See the module's sentence. Grasps have their places (~/grasps, ~/grasp_at, ~/plan_grasps) and are not planned."""
+    """See the module's sentence.
+
+    Objects are measured, and planned on while somebody listens to grasps or markers, in a thread of their own. Each
+    service plans in a callback group of its own, one request after the other: waiting for `sam` and planning take one
+    of the executor's threads each, never the last.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("sam_grasp", SAM_GRASP_PARAMETERS, **options)
+        self.add_on_set_parameters_callback(_refuse_unusable)  # asked before the table's, which takes what it allows
         self.warn = ThrottledWarnings(self.get_logger()).warn
         self._until_cleanup, self._until_deactivate = contextlib.ExitStack(), contextlib.ExitStack()
-        self._frames = RgbdFrames()
+        self._frames, self._latest = RgbdFrames(), LatestObjects()
+        self._settings, self._calls = GraspSettings(), ServiceCalls()
         # From the start: what a robot's TF was at an image's stamp cannot be had later.
         self._tf = Buffer(cache_time=Duration(seconds=_TF_SECONDS + self.parameters.history_seconds))
         self._tf_listener = TransformListener(self._tf, self)
@@ -146,21 +84,29 @@ class SamGraspNode(ManagedNode):
     # ---- lifecycle ----
 
     def configure(self) -> None:
-        """Make the outputs and services."""
-        self._cloud = self._output(PointCloud2, "~/cloud")
-        self._boxes = self._output(Detection3DArray, "~/boxes")
-        self._centroids = self._output(PoseArray, "~/centroids")
-        self._markers = self._output(MarkerArray, "~/markers")
-        self._output(GraspCandidateArray, "~/grasps")
-        self._segment_points = self.create_client(SegmentPoints, _SEGMENT_POINTS)
-        self._until_cleanup.callback(self.destroy_client, self._segment_points)
-        for kind, name in ((GraspAt, "~/grasp_at"), (PlanGrasps, "~/plan_grasps")):
-            self._until_cleanup.callback(self.destroy_service, self.create_service(kind, name, _without_grasps))
+        """Load gripper and planner, make the outputs and services."""
+        self._settings.gripper(self.parameters.gripper)
+        self._settings.planner(self.parameters.planner)
+        link_transform(self.parameters.moveit_tcp)
+        self._outputs = SamGraspOutputs(self)
+        self._until_cleanup.callback(self._outputs.close)
+        answers = ReentrantCallbackGroup()  # they come while a service waits for them
+        self._segment_points = self._client(SegmentPoints, _SEGMENT_POINTS, answers)
+        self._segment = self._client(Segment, _SEGMENT, answers)
+        show_contents(self, self._service(GraspAt, "~/grasp_at", self._answering(self._grasp_at)))
+        show_contents(self, self._service(PlanGrasps, "~/plan_grasps", self._answering(self._plan_grasps)))
+        try:
+            services = moveit_interfaces().srv
+        except ModelUnavailableError as error:
+            self.get_logger().info(f"~/planning_scene and ~/moveit_grasps are not offered: {error}")
+        else:
+            self._service(services.GraspPlanning, "~/moveit_grasps", self._moveit_grasps)
 
     def activate(self) -> None:
         """Listen to the camera and to the objects."""
         values = self.parameters
         jobs = BackgroundJobs(self._failed, "sam_grasp measures")
+        self._until_deactivate.callback(self._latest.clear)
         self._until_deactivate.callback(jobs.close)
         self._frames = RgbdFrames(
             depth_slop_ns=int(values.depth_slop_s * NANOSECONDS),
@@ -169,12 +115,15 @@ class SamGraspNode(ManagedNode):
             warn=lambda reason: self.warn(reason, reason),
         )
         self._until_deactivate.callback(self._frames.close)
+        self._calls = ServiceCalls()
+        self._until_deactivate.callback(self._calls.close)
         images, objects, clicks = (MutuallyExclusiveCallbackGroup() for _ in range(3))
         self._input(Image, "image", self._on_image, _IMAGES, images)
         self._input(Image, "depth", self._on_depth, _IMAGES, images)
         self._input(CameraInfo, "camera_info", self._on_camera_info, _IMAGES, images)
 
         def measure(message: Any) -> None:
+            self._latest.newest = message
             jobs.submit_latest(lambda: self._answer(message))
 
         self._input(ObjectMaskArray, "objects", measure, _RELIABLE, objects)
@@ -188,10 +137,16 @@ class SamGraspNode(ManagedNode):
         """Take outputs and services away."""
         self._until_cleanup.close()
 
-    def _output(self, kind: Any, topic: str) -> Any:
-        publisher = self.create_publisher(kind, topic, _RELIABLE)
-        self._until_cleanup.callback(self.destroy_publisher, publisher)
-        return publisher
+    def _client(self, kind: Any, name: str, group: Any) -> Any:
+        client = self.create_client(kind, name, callback_group=group)
+        self._until_cleanup.callback(self.destroy_client, client)
+        return client
+
+    def _service(self, kind: Any, name: str, callback: Any) -> Any:
+        group = MutuallyExclusiveCallbackGroup()
+        service = self.create_service(kind, name, callback, qos_profile=_REQUESTS, callback_group=group)
+        self._until_cleanup.callback(self.destroy_service, service)
+        return service
 
     def _input(self, kind: Any, topic: str, callback: Any, qos: QoSProfile, group: Any) -> None:
         subscription = self.create_subscription(kind, topic, callback, qos, callback_group=group)
@@ -222,10 +177,12 @@ class SamGraspNode(ManagedNode):
     # ---- objects; in the jobs' thread ----
 
     def _answer(self, message: Any) -> None:
-        if not self._is_wanted():
-            return
         try:
-            self._measure_and_publish(message)
+            if self._outputs.is_heard or self.parameters.publish_tf:
+                self._measure_and_publish(message)
+            elif len(message.objects):
+                with contextlib.suppress(PerceptionError):
+                    self._frame_of(message)  # is held for plan_grasps
         except TransformException as error:
             self.warn("transform", f"objects are left out: {error}")
         except PerceptionError as error:
@@ -234,27 +191,73 @@ class SamGraspNode(ManagedNode):
     def _failed(self, error: Exception) -> None:
         self.warn("failure", f"objects could not be measured: {type(error).__name__}: {error}")
 
-    def _is_wanted(self) -> bool:
-        outputs = (self._cloud, self._boxes, self._centroids, self._markers)
-        return self.parameters.publish_tf or any(output.get_subscription_count() for output in outputs)
-
     def _measure_and_publish(self, message: Any) -> None:
-        target = self.parameters.target_frame or message.header.frame_id
+        values, outputs = self.parameters, self._outputs
+        target = values.target_frame or message.header.frame_id
         header = header_message(message.header.stamp, target)
-        if not len(message.objects):
-            self._publish(header, [], np.eye(4))
-            return
-        frame = self._frame_of(message)
-        geometries = self._measured(frame, self._masks(message))
-        target_T_camera = self._lookup(target, frame.frame_id, frame.stamp_ns)
-        self._publish(header, geometries, target_T_camera)
+        objects, target_T_camera = None, np.eye(4)
+        if len(message.objects):
+            objects = self._measured(message)
+            target_T_camera = self._lookup(target, objects.frame.frame_id, objects.frame.stamp_ns)
+        geometries = [] if objects is None else objects.geometries
+        placed = place_objects(geometries, target_T_camera)
+        outputs.publish_objects(header, geometries, placed, target_T_camera)
+        if values.publish_tf and placed:
+            self._tf_broadcaster.sendTransform(object_transforms(header, placed))
+        outputs.publish_scene(header, geometries, target_T_camera, values.collision_shape, values.table_margin_m)
+        grasps, gripper = self._grasps_to_show(objects, target_T_camera)
+        outputs.publish_grasps(header, placed, grasps, gripper, values.shown_grasps, values.retreat_distance_m)
+
+    def _grasps_to_show(
+        self, objects: MeasuredObjects | None, target_T_camera: NDArray[np.float64]
+    ) -> tuple[list[PlacedGrasp], Gripper | None]:
+        """Grasps of all objects and their gripper; a warning where there are none."""
+        if objects is None or not self._outputs.wants_grasps(self.parameters.shown_grasps):
+            return [], None
+        try:
+            gripper = self._settings.gripper(self.parameters.gripper)
+            numbers = range(len(objects.geometries))
+            grasps, reasons = self._planned(objects, numbers, target_T_camera, self.parameters.max_candidates)
+        except Exception as error:  # whatever a planner that somebody added may raise costs the grasps alone
+            self.warn("grasps", f"no grasps are planned: {in_one_sentence(error)}")
+            return [], None
+        for object_id, reason in reasons:
+            self.warn(f"grasps {object_id}", f"object {object_id}: {reason}")
+        return grasps, gripper
+
+    def _planned(
+        self,
+        objects: MeasuredObjects,
+        numbers: Sequence[int],
+        target_T_camera: NDArray[np.float64],
+        max_candidates: int,
+    ) -> tuple[list[PlacedGrasp], list[tuple[int, str]]]:
+        """Grasps of some of the objects, and what there is to say about which of them.
+
+        Raises:
+            InvalidInputError: the gripper cannot be read, or the planner refuses.
+        """
+        planner = self._settings.planner(self.parameters.planner)
+        gripper = self._settings.gripper(self.parameters.gripper)
+        geometries = [objects.geometries[number] for number in numbers]
+        plans = [objects.plan(number, planner, gripper, max_candidates) for number in numbers]
+        reasons = [
+            (geometry.cloud.mask.object_id, reason)
+            for geometry, plan in zip(geometries, plans, strict=True)
+            for reason in dict.fromkeys((*plan.reasons, *geometry.reasons))
+        ]
+        return place_grasps(geometries, plans, target_T_camera, max_candidates), reasons
 
     def _frame_of(self, message: Any) -> RgbdFrame:
+        held = self._latest.held_frame(message)
+        if held is not None:
+            return held
         frame = self._frames.wait_for(stamp_ns(message.header.stamp), self.parameters.input_timeout_s)
         if message.header.frame_id != frame.frame_id:
             raise InvalidInputError.for_field(
                 "objects.header.frame_id", f"the image's frame {frame.frame_id!r}", repr(message.header.frame_id)
             )
+        self._latest.hold_frame(message, frame)
         return frame
 
     def _masks(self, message: Any) -> list[Mask]:
@@ -273,31 +276,16 @@ class SamGraspNode(ManagedNode):
             self.warn("mask", f"object {message.object_id} is left out: {error}")
             return None
 
-    def _measured(self, frame: RgbdFrame, masks: Sequence[Mask]) -> list[ObjectGeometry]:
+    def _measured(self, message: Any) -> MeasuredObjects:
         names = ("steepest_surface_deg", "min_neighbours", "outlier_density", "cluster_gap_m", "noise_per_m")
         cleaning = CloudCleaning(**{name: getattr(self.parameters, name) for name in names})
-        geometries = []
-        for mask in masks:
-            others = [other for other in masks if other is not mask]
-            geometry = measure_object(frame, mask, others, cleaning=cleaning)
+        frame = self._frame_of(message)
+        objects = self._latest.measured(message, cleaning, frame, lambda: self._masks(message))
+        for geometry in objects.geometries:
             if geometry.centroid_m is None:
-                self.warn("object", f"object {mask.object_id} has no place in space: {'; '.join(geometry.reasons)}")
-            geometries.append(geometry)
-        return geometries
-
-    def _publish(self, header: Any, geometries: list[ObjectGeometry], target_T_camera: NDArray[np.float64]) -> None:
-        placed = place_objects(geometries, target_T_camera)
-        if self._cloud.get_subscription_count():
-            self._cloud.publish(cloud_message(header, [each.cloud for each in geometries], target_T_camera))
-        for publisher, to_message in (
-            (self._boxes, boxes_message),
-            (self._centroids, centroids_message),
-            (self._markers, markers_message),
-        ):
-            if publisher.get_subscription_count():
-                publisher.publish(to_message(header, placed))
-        if self.parameters.publish_tf and placed:
-            self._tf_broadcaster.sendTransform(object_transforms(header, placed))
+                reasons = "; ".join(geometry.reasons)
+                self.warn("object", f"object {geometry.cloud.mask.object_id} has no place in space: {reasons}")
+        return objects
 
     def _lookup(self, target: str, source: str, at_ns: int) -> NDArray[np.float64]:
         """(4, 4) target_T_source at a stamp; waits for it up to the parameter.
@@ -317,6 +305,120 @@ class SamGraspNode(ManagedNode):
                 f"no transform from {source!r} to {target!r} at {format_stamp(at_ns)} within {timeout_s:g} s: {error}"
             ) from None
         return matrix_from_transform(transform.transform)
+
+    # ---- services; each in a callback group of its own ----
+
+    def _grasp_at(self, request: Any, response: Any) -> None:
+        if not np.isfinite([request.x, request.y]).all():
+            raise InvalidInputError.for_field("x, y", "finite pixels", f"{request.x}, {request.y}")
+        frame = self._frame_to_ask(stamp_ns(request.stamp))  # held from here on, however long sam takes
+        click = Prompt(points=[Point2D(x=request.x, y=request.y)], point_labels=[Prompt.FOREGROUND])
+        answer = self._calls.call(
+            self._segment,
+            Segment.Request(stamp=stamp_message(frame.stamp_ns), prompts=[click]),
+            self.resolve_service_name(_SEGMENT),
+            self.parameters.segment_timeout_s,
+        )
+        if not answer.success:
+            raise PerceptionError(re.sub(r"prompts\[0\](\.points(\[0\])?)?", "x, y", answer.message))
+        self._latest.newest = answer.result
+        if answer.result.header == frame_header(frame):
+            self._latest.hold_frame(answer.result, frame)
+        self._fill(response, answer.result, (), request.max_candidates)
+
+    def _frame_to_ask(self, at_ns: int) -> RgbdFrame:
+        frame = self._frames.wait_for(at_ns, self.parameters.input_timeout_s) if at_ns else self._frames.newest
+        if frame is None:
+            raise InvalidInputError("no image with depth and camera_info has arrived: check the camera's topics")
+        return frame
+
+    def _plan_grasps(self, request: Any, response: Any) -> None:
+        self._fill(response, self._segmented(), request.object_ids, request.max_candidates)
+
+    def _fill(self, response: Any, message: Any, object_ids: Sequence[int], max_candidates: int) -> None:
+        header, grasps, reasons = self._grasps_of(message, object_ids, max_candidates)
+        response.grasps = grasps_message(header, grasps)
+        response.success = bool(grasps)
+        response.message = _in_words(reasons, len(message.objects))
+
+    def _grasps_of(
+        self, message: Any, object_ids: Sequence[int], max_candidates: int
+    ) -> tuple[Any, list[PlacedGrasp], list[tuple[int, str]]]:
+        """The header of grasps on an answer's objects, the grasps, and what there is to say about which object."""
+        objects = self._measured(message)
+        target = self.parameters.target_frame or objects.frame.frame_id
+        target_T_camera = self._lookup(target, objects.frame.frame_id, objects.frame.stamp_ns)
+        numbers = _numbers_of(objects, object_ids)
+        grasps, reasons = self._planned(
+            objects, numbers, target_T_camera, max_candidates or self.parameters.max_candidates
+        )
+        return header_message(message.header.stamp, target), grasps, reasons
+
+    def _segmented(self) -> Any:
+        message = self._latest.newest
+        if message is None or not len(message.objects):
+            raise PerceptionError(
+                f"no objects are known: segment some first, with {self.resolve_service_name(_SEGMENT_POINTS)} or "
+                f"{self.get_fully_qualified_name()}/grasp_at, and see that `objects` is remapped to sam's"
+            )
+        return message
+
+    def _moveit_grasps(self, request: Any, response: Any) -> Any:
+        """moveit_msgs/GraspPlanning: grasps of the target, `object_<id>`, or of all objects when it has no name."""
+        code = response.error_code
+        try:
+            self._require_active()
+            message = self._segmented()
+            names = {object_name(each.object_id): each.object_id for each in message.objects}
+            wanted = request.target.id
+            if wanted and wanted not in names:
+                raise InvalidInputError.for_field("target.id", f"one of {', '.join(names)}", repr(wanted))
+            header, grasps, reasons = self._grasps_of(message, [names[wanted]] if wanted else [], 0)
+            response.grasps = moveit_grasps(header, grasps, self._hand())
+            code.val, text = (code.SUCCESS, "") if grasps else (code.PLANNING_FAILED, _in_words(reasons, len(names)))
+        except InvalidInputError as error:
+            code.val, text = code.INVALID_OBJECT_NAME, str(error)
+        except TransformException as error:
+            code.val, text = code.FRAME_TRANSFORM_FAILURE, str(error)
+        except Exception as error:
+            code.val, text = code.FAILURE, in_one_sentence(error)
+        if hasattr(code, "message"):  # not on Humble
+            code.message, code.source = text, self.get_fully_qualified_name()
+        return response
+
+    def _hand(self) -> MoveItHand:
+        values = self.parameters
+        return MoveItHand(
+            self._settings.gripper(values.gripper),
+            tuple(values.moveit_joints.split()),
+            values.moveit_joint_open,
+            values.moveit_joint_closed,
+            values.moveit_max_effort,
+            link_transform(values.moveit_tcp),
+            values.retreat_distance_m,
+        )
+
+    def _answering(self, answer: Callable[[Any, Any], None]) -> Callable[[Any, Any], Any]:
+        """A service's callback: whatever goes wrong becomes `success: false` and a sentence."""
+
+        def callback(request: Any, response: Any) -> Any:
+            try:
+                self._require_active()
+                answer(request, response)
+            except (PerceptionError, TransformException) as error:
+                response.success, response.message = False, str(error)
+            except Exception as error:
+                self.get_logger().error(f"a request failed: {in_one_sentence(error)}")
+                response.success, response.message = False, f"the request failed: {in_one_sentence(error)}"
+            return response
+
+        return callback
+
+    def _require_active(self) -> None:
+        self.wait_for_autostart(_STARTING_S)
+        if self.state != "active":
+            name = self.get_fully_qualified_name()
+            raise PerceptionError(f"the node is {self.state}: `ros2 lifecycle set {name} activate`")
 
     # ---- clicks in RViz ----
 
@@ -369,10 +471,32 @@ class SamGraspNode(ManagedNode):
             self.warn("answer", f"the clicked point was not segmented: {reason}")
 
 
-def _without_grasps(request: Any, response: Any) -> Any:
-    response.success = False
-    response.message = _NO_GRASPS
-    return response
+def _numbers_of(objects: MeasuredObjects, object_ids: Sequence[int]) -> list[int]:
+    """Where in ``objects.geometries`` the objects of these ids are; no ids: all."""
+    known = {geometry.cloud.mask.object_id: number for number, geometry in enumerate(objects.geometries)}
+    unknown = [int(object_id) for object_id in object_ids if object_id not in known]
+    if unknown:
+        ids = ", ".join(map(str, known))
+        raise InvalidInputError.for_field("object_ids", f"ids of the newest answer ({ids})", unknown)
+    return [known[object_id] for object_id in dict.fromkeys(map(int, object_ids))] or list(known.values())
+
+
+def _in_words(reasons: Sequence[tuple[int, str]], count: int) -> str:
+    if count == 1:
+        return "; ".join(reason for _, reason in reasons)
+    return "; ".join(f"object {object_id}: {reason}" for object_id, reason in reasons)
+
+
+def _refuse_unusable(changes: Sequence[Any]) -> SetParametersResult:
+    """What no range can say of a parameter."""
+    checks = {"gripper": load_gripper, "moveit_tcp": link_transform}
+    for change in changes:
+        if change.name in checks and isinstance(change.value, str):
+            try:
+                checks[change.name](change.value)
+            except PerceptionError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+    return SetParametersResult(successful=True)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -47,6 +47,17 @@ def point_message(position: ArrayLike) -> Any:
     return Point(x=x, y=y, z=z)
 
 
+def vector_message(values: ArrayLike) -> Any:
+    """A geometry_msgs/Vector3 of (3,) values."""
+    x, y, z = (float(value) for value in np.asarray(values))
+    return Vector3(x=x, y=y, z=z)
+
+
+def matrix_pose_message(matrix: NDArray[np.float64]) -> Any:
+    """A geometry_msgs/Pose of a (4, 4) rigid transform."""
+    return pose_message(matrix[:3, 3], matrix[:3, :3])
+
+
 def quaternion_message(rotation: ArrayLike) -> Any:
     """A geometry_msgs/Quaternion of a (3, 3) rotation."""
     x, y, z, w = (float(value) for value in quaternion_from_rotation(rotation))

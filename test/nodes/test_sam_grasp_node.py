@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, PointStamped, PoseArray, Quaternion, Transform, TransformStamped, Vector3
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.parameter import Parameter
 from rclpy.time import Time as RosTime
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, RegionOfInterest
@@ -17,14 +18,18 @@ from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 from vision_msgs.msg import Detection3DArray
 from visualization_msgs.msg import Marker, MarkerArray
 
+from sam_perception.errors import InvalidInputError
 from sam_perception.frame_files import SAMPLE_DIRECTORY
+from sam_perception.grasping.candidates import GraspCandidate, GraspPlan
+from sam_perception.grasping.planners import PLANNERS
 from sam_perception.msg import GraspCandidateArray, ObjectMask, ObjectMaskArray
-from sam_perception.nodes import sam_grasp_node
-from sam_perception.nodes.client import wait_until
+from sam_perception.nodes import measured_objects, sam_grasp_node
+from sam_perception.nodes.client import answer_of, wait_until
 from sam_perception.nodes.images import image_message
+from sam_perception.nodes.running import THREADS
 from sam_perception.nodes.sam_grasp_node import SamGraspNode
 from sam_perception.nodes.sample_camera_node import SampleCameraNode
-from sam_perception.srv import GraspAt, PlanGrasps, SegmentPoints
+from sam_perception.srv import GraspAt, PlanGrasps, Segment, SegmentPoints
 
 OPTICAL = "camera_color_optical_frame"
 START_S = 1_714_652_389
@@ -35,6 +40,7 @@ OUTPUTS = {
     "markers": MarkerArray,
     "grasps": GraspCandidateArray,
 }
+SOON = 30.0
 NEAR_M = 0.006  # depth noise at 0.8 m, over a whole surface
 
 
@@ -451,15 +457,15 @@ def test_nothing_is_computed_for_nobody(rig, client, monkeypatch):
         measured.append(frame.stamp_ns % 1_000_000_000)
         return original(frame, *others, **options)
 
-    original = sam_grasp_node.measure_object
-    monkeypatch.setattr(sam_grasp_node, "measure_object", measure)
+    original = measured_objects.measure_object
+    monkeypatch.setattr(measured_objects, "measure_object", measure)
     rig = rig(outputs=())
     rig.frame(0)
     rig.wait_for_frame(0)
     masks = rig.true_masks(0, "soup can")
     rig.node._answer(ObjectMaskArray(header=header(0), image_height=480, image_width=640, objects=masks))
     centroids = client.listen(PoseArray, "/sam_grasp/centroids")
-    wait_until(rig.node._centroids.get_subscription_count, "the listener")
+    wait_until(rig.node._outputs._centroids.get_subscription_count, "the listener")
     rig.frame(33)
     rig.objects(33, "soup can")
     centroids.wait()
@@ -518,21 +524,396 @@ def test_deactivating_lets_go_and_activating_begins_anew(rig, client):
     rig.node.trigger_activate()
     for name in ("image", "depth", "camera_info", "objects"):
         wait_until(rig.publish[name].get_subscription_count, name)
-    wait_until(rig.node._centroids.get_subscription_count, "the listener")
+    wait_until(rig.node._outputs._centroids.get_subscription_count, "the listener")
     rig.frame(33)
     rig.objects(33, "soup can")
     rig.centroid(33)
 
 
-def test_grasps_are_refused_with_the_reason_and_never_published(rig, client):
-    rig = rig()
-    for kind, name in ((GraspAt, "grasp_at"), (PlanGrasps, "plan_grasps")):
-        answer = client.call(kind, f"/sam_grasp/{name}")
-        assert not answer.success and "does not plan grasps" in answer.message and not answer.grasps.candidates
+class PlannerFromAbove:
+    """Two grasps straight down on the middle of an object's box; of tall objects none."""
+
+    name = "from above"
+
+    def __init__(self):
+        self.scenes = []
+
+    def plan(self, scene, gripper, max_candidates):
+        self.scenes.append(scene)
+        if scene.box.size[2] > 0.15:
+            return GraspPlan((), ("no safe grasp: it is too tall",))
+        x_axis = scene.box.rotation[:, 0]
+        pose = np.eye(4)
+        pose[:3, :3] = np.stack([x_axis, np.cross(-scene.lift, x_axis), -scene.lift], axis=1)
+        pose[:3, 3] = scene.box.center
+        found = [GraspCandidate(pose, gripper.max_opening_m, quality, 0.1, self.name) for quality in (0.8, 0.4)]
+        return GraspPlan(tuple(found[:max_candidates]))
+
+
+@pytest.fixture
+def planner(monkeypatch):
+    made = PlannerFromAbove()
+    monkeypatch.setitem(PLANNERS, "centroid", lambda: made)
+    return made
+
+
+def check_from_above(candidate, sample, name, frame_id="table"):
+    """Straight down on the table, in the middle of the object."""
+    assert candidate.header.frame_id == frame_id
+    assert candidate.object_id == sample.named(name)["id"]
+    at, approach = candidate.pose.position, candidate.approach
+    middle = in_table(sample, sample.named(name)["position_m"])
+    assert np.linalg.norm([at.x - middle[0], at.y - middle[1]]) < 0.03
+    np.testing.assert_allclose([approach.x, approach.y, approach.z], [0, 0, -1], atol=0.03)
+    assert 0 < candidate.quality <= 1 and candidate.width > 0 and candidate.pregrasp_distance > 0
+
+
+class TestGrasps:
+    @pytest.fixture
+    def rig(self, rig, planner):
+        made = rig(outputs=("grasps", "markers"), target_frame="table", planner="centroid", tf_timeout_s=10.0)
+        made.table()
+        return made
+
+    def test_are_planned_for_those_who_listen_best_first_in_the_target_frame(self, rig, sample):
+        rig.frame(0)
+        rig.objects(0, "soup can", "teal bowl")
+        message = rig.wait("grasps", 0)
+        assert message.header == header(0, "table")
+        assert [each.quality for each in message.candidates] == pytest.approx([0.8, 0.8, 0.4, 0.4])
+        names = {sample.named(name)["id"]: name for name in ("soup can", "teal bowl")}
+        assert {each.object_id for each in message.candidates} == set(names)
+        for candidate in message.candidates:
+            check_from_above(candidate, sample, names[candidate.object_id])
+
+    def test_are_shown_as_grippers(self, rig):
+        rig.frame(0)
+        rig.objects(0, "soup can")
+        shown = [marker.ns for marker in rig.wait("markers", 0).markers]
+        assert shown == ["", "boxes", "centroids", "grippers", "pregrasp", "retreat", "grippers"]
+
+    def test_an_object_without_one_is_named_with_the_reason(self, rig, wait_for_text):
+        rig.frame(0)
+        rig.objects(0, "cracker box")
+        assert rig.wait("grasps", 0).candidates == []
+        wait_for_text("no safe grasp: it is too tall")
+        assert [marker.ns for marker in rig.wait("markers", 0).markers] == ["", "boxes", "centroids"]
+
+    def test_an_answer_without_objects_empties_them(self, rig):
+        rig.objects(0)
+        assert rig.wait("grasps", 0).candidates == []
+
+    @pytest.mark.parametrize("kind", [InvalidInputError, ZeroDivisionError])
+    def test_a_planner_that_fails_costs_only_the_grasps(self, rig, planner, wait_for_text, monkeypatch, kind):
+        def plan(*arguments):
+            raise kind("the weights are not there")
+
+        monkeypatch.setattr(planner, "plan", plan)
+        rig.frame(0)
+        rig.objects(0, "soup can")
+        assert len(rig.wait("markers", 0).markers) == 3
+        assert "the weights are not there" in wait_for_text("no grasps are planned: ")
+
+
+def test_nothing_is_planned_for_nobody(rig, planner):
+    rig = rig(outputs=("markers", "boxes"), planner="centroid", shown_grasps=0)
     rig.frame(0)
     rig.objects(0, "soup can")
-    rig.centroid(0)
-    assert rig.inbox["grasps"].messages == []
+    rig.wait("markers", 0)
+    assert planner.scenes == []
+    assert rig.node.set_parameters([Parameter("shown_grasps", value=1)])[0].successful
+    rig.frame(33)
+    rig.objects(33, "soup can")
+    assert "grippers" in [marker.ns for marker in rig.wait("markers", 33).markers]
+    assert len(planner.scenes) == 1
+
+
+class TestPlanGrasps:
+    """On what was segmented before, with nobody listening to anything."""
+
+    @pytest.fixture
+    def rig(self, rig, planner):
+        made = rig(outputs=(), target_frame="table", planner="centroid", tf_timeout_s=10.0, history_seconds=0.5)
+        made.table()
+        return made
+
+    def segmented(self, rig, *names):
+        rig.frame(0)
+        rig.wait_for_frame(0)
+        rig.objects(0, *names)
+        wait_until(lambda: rig.node._latest.held_frame(rig.node._latest.newest) is not None, "the objects")
+
+    def ask(self, client, *ids, **fields):
+        return client.call(PlanGrasps, "/sam_grasp/plan_grasps", object_ids=ids, **fields)
+
+    def test_all_objects_or_those_that_are_named(self, rig, client, sample):
+        self.segmented(rig, "soup can", "teal bowl")
+        can, bowl = (sample.named(name)["id"] for name in ("soup can", "teal bowl"))
+        answer = self.ask(client)
+        assert answer.success and answer.grasps.header == header(0, "table")
+        assert [each.object_id for each in answer.grasps.candidates] in ([can, bowl] * 2, [can, bowl, can, bowl])
+        answer = self.ask(client, bowl)
+        assert [each.object_id for each in answer.grasps.candidates] == [bowl, bowl]
+        check_from_above(answer.grasps.candidates[0], sample, "teal bowl")
+        assert len(self.ask(client, max_candidates=1).grasps.candidates) == 1
+
+    def test_the_frame_is_kept_longer_than_the_history(self, rig, client):
+        self.segmented(rig, "soup can")
+        rig.frame(5000)
+        rig.wait_for_frame(5000)
+        answer = self.ask(client)
+        assert answer.success and answer.grasps.header.stamp == header(0).stamp
+
+    def test_an_object_is_planned_once_however_often_it_is_asked_for(self, rig, client, planner):
+        self.segmented(rig, "soup can")
+        assert self.ask(client) == self.ask(client)
+        assert len(planner.scenes) == 1
+        assert rig.node.set_parameters([Parameter("gripper", value="generic")])[0].successful
+        assert self.ask(client).grasps.candidates[0].width == pytest.approx(0.1)
+        assert len(planner.scenes) == 2
+
+    def test_before_anything_is_segmented_it_says_what_to_do(self, rig, client):
+        answer = self.ask(client)
+        assert not answer.success and "no objects are known: segment some first" in answer.message
+        assert "/sam/segment_points" in answer.message
+
+    def test_an_id_that_nobody_knows_is_named(self, rig, client, sample):
+        self.segmented(rig, "soup can")
+        answer = self.ask(client, 99)
+        assert not answer.success and not answer.grasps.candidates
+        assert (
+            answer.message
+            == f"object_ids: expected ids of the newest answer ({sample.named('soup can')['id']}), got [99]"
+        )
+
+    def test_no_grasp_has_a_reason_for_each_object(self, rig, client, sample):
+        self.segmented(rig, "cracker box", "soup can")
+        box = sample.named("cracker box")["id"]
+        answer = self.ask(client, box)
+        assert not answer.success and "no safe grasp: it is too tall" in answer.message
+        answer = self.ask(client)
+        assert answer.success and f"object {box}: no safe grasp" in answer.message
+
+    def test_without_tf_it_says_so(self, rig, client):
+        self.segmented(rig, "soup can")
+        assert rig.node.set_parameters([Parameter("target_frame", value="moon"), Parameter("tf_timeout_s", value=0.0)])
+        answer = self.ask(client)
+        assert not answer.success and f"no transform from '{OPTICAL}' to 'moon'" in answer.message
+
+    def test_a_node_that_is_not_active_says_how_to_make_it_so(self, rig, client):
+        rig.node.trigger_deactivate()
+        answer = self.ask(client)
+        assert not answer.success and "`ros2 lifecycle set /sam_grasp activate`" in answer.message
+
+
+class TestGraspAt:
+    @pytest.fixture
+    def sam(self, client, sample):
+        """The service of sam: answers on the frame that is asked for, or of 0 ms, once it may; keeps the requests."""
+
+        class Sam:
+            requests, may_answer, name = [], threading.Event(), "soup can"
+
+        def answer(request, response):
+            Sam.requests.append(request)
+            Sam.may_answer.wait(SOON)
+            (point,) = request.prompts[0].points
+            response.success = 0 <= point.x < 640
+            response.message = "" if response.success else "prompts[0].points[0]: expected x within the image"
+            described = sample.named(Sam.name)
+            masks = [object_mask(sample.truth(described), described["id"])]
+            response.result = ObjectMaskArray(header=header(0), image_height=480, image_width=640, objects=masks)
+            return response
+
+        Sam.requests, Sam.may_answer, Sam.name = [], threading.Event(), "soup can"
+        Sam.may_answer.set()
+        group = ReentrantCallbackGroup()
+        service = client.node.create_service(Segment, "/sam/segment", answer, callback_group=group)
+        yield Sam
+        Sam.may_answer.set()
+        client.node.destroy_service(service)
+
+    @pytest.fixture
+    def rig(self, rig, planner, sam):
+        made = rig(outputs=(), target_frame="table", planner="centroid", tf_timeout_s=10.0)
+        made.table()
+        made.frame(0)
+        made.wait_for_frame(0)
+        wait_until(made.node._segment.service_is_ready, "the service of sam")
+        return made
+
+    def ask(self, client, x=320.0, y=200.0, **fields):
+        return client.call(GraspAt, "/sam_grasp/grasp_at", x=x, y=y, **fields)
+
+    def test_one_pixel_becomes_grasps_in_one_call(self, rig, client, sample, sam):
+        answer = self.ask(client, x=321.5, y=200.25, stamp=header(0).stamp)
+        assert answer.success and answer.message == ""
+        check_from_above(answer.grasps.candidates[0], sample, "soup can")
+        assert answer.grasps.header == header(0, "table") and len(answer.grasps.candidates) == 2
+        (request,) = sam.requests
+        (prompt,) = request.prompts
+        assert request.stamp == header(0).stamp
+        assert ([(point.x, point.y) for point in prompt.points], list(prompt.point_labels)) == ([(321.5, 200.25)], [1])
+        assert len(self.ask(client, max_candidates=1).grasps.candidates) == 1
+        assert client.call(PlanGrasps, "/sam_grasp/plan_grasps").success  # the object is known from then on
+
+    def test_no_safe_grasp_comes_with_the_reason(self, rig, client, sam):
+        sam.name = "cracker box"
+        answer = self.ask(client)
+        assert not answer.success and answer.message.startswith("no safe grasp: it is too tall")
+
+    def test_what_sam_refuses_is_told_in_the_callers_words(self, rig, client):
+        answer = self.ask(client, x=5000.0)
+        assert (answer.success, answer.message) == (False, "x, y: expected x within the image")
+
+    def test_a_pixel_that_is_no_number_is_refused_before_anybody_is_asked(self, rig, client, sam):
+        answer = self.ask(client, x=float("nan"))
+        assert not answer.success and "x, y: expected finite pixels" in answer.message
+        assert sam.requests == []
+
+    def test_a_frame_that_is_not_held_is_named_before_anybody_is_asked(self, rig, client, sam):
+        answer = self.ask(client, stamp=header(-1000).stamp)
+        assert not answer.success and "can become metres" in answer.message
+        rig.node._frames.close()
+        answer = self.ask(client)
+        assert not answer.success and "no image with depth and camera_info has arrived" in answer.message
+        assert sam.requests == []
+
+    def test_the_frame_is_the_newest_of_the_request_however_long_sam_takes(self, rig, client, sam):
+        """A large model's first image takes longer on a CPU than frames are held."""
+        sam.may_answer.clear()
+        future = client.call_async(GraspAt, "/sam_grasp/grasp_at", GraspAt.Request(x=320.0, y=200.0))
+        wait_until(lambda: sam.requests, "the request")
+        rig.frame(60_000)
+        rig.wait_for_frame(60_000)
+        sam.may_answer.set()
+        answer = answer_of(future, "grasp_at")
+        assert answer.success, answer.message
+        assert sam.requests[0].stamp == answer.grasps.header.stamp == header(0).stamp
+
+    def test_a_sam_that_is_silent_is_not_waited_for_for_ever(self, rig, client, sam):
+        assert rig.node.set_parameters([Parameter("segment_timeout_s", value=0.1)])[0].successful
+        sam.may_answer.clear()
+        answer = self.ask(client)
+        assert not answer.success and "/sam/segment did not answer within 0.1 s" in answer.message
+        sam.may_answer.set()
+        assert rig.node.set_parameters([Parameter("segment_timeout_s", value=30.0)])[0].successful
+        assert self.ask(client).success
+
+    def test_many_at_once_are_all_answered_while_objects_come_in(self, rig, client, sam):
+        """More than the executor has threads: one that waited in each would keep the answers out."""
+        sam.may_answer.clear()
+        request = GraspAt.Request(x=320.0, y=200.0)
+        futures = [client.call_async(GraspAt, "/sam_grasp/grasp_at", request) for _ in range(THREADS + 4)]
+        wait_until(lambda: sam.requests, "the first request")
+        rig.objects(0, "teal bowl")
+        wait_until(lambda: rig.node._latest.newest is not None, "objects while requests wait")
+        sam.may_answer.set()
+        assert all(answer_of(future, "grasp_at").success for future in futures)
+
+    def test_deactivating_ends_the_wait(self, rig, client, sam):
+        sam.may_answer.clear()
+        future = client.call_async(GraspAt, "/sam_grasp/grasp_at", GraspAt.Request(x=320.0, y=200.0))
+        wait_until(lambda: sam.requests, "the request")
+        rig.node.trigger_deactivate()
+        answer = answer_of(future, "grasp_at")
+        assert not answer.success and "being deactivated" in answer.message
+
+
+def test_without_sam_grasp_at_says_what_to_start(rig, client):
+    rig = rig(outputs=())
+    rig.frame(0)
+    rig.wait_for_frame(0)
+    answer = client.call(GraspAt, "/sam_grasp/grasp_at", x=1.0, y=1.0)
+    assert not answer.success and "the service /sam/segment is not there: start sam" in answer.message
+
+
+class TestGripperParameters:
+    @pytest.mark.parametrize(
+        ("name", "value", "named"),
+        [
+            ("gripper", "no_such_hand", "gripper: expected one of franka_hand"),
+            ("planner", "luck", "planner takes one of 'antipodal'"),
+            ("moveit_tcp", "0 0 0.1", "six numbers"),
+        ],
+    )
+    def test_what_cannot_be_used_is_refused_and_the_old_value_stays(self, rig, name, value, named):
+        node = rig(outputs=()).node
+        before = getattr(node.parameters, name)
+        (result,) = node.set_parameters([Parameter(name, value=value)])
+        assert not result.successful and named in result.reason
+        assert getattr(node.parameters, name) == before == node.get_parameter(name).value
+
+    def test_ones_own_gripper_comes_from_a_file(self, rig, planner, client, tmp_path):
+        own = tmp_path / "claw.yaml"
+        own.write_text(
+            "finger_length_m: 0.05\nfinger_width_m: 0.02\nfinger_thickness_m: 0.01\nmin_opening_m: 0.0\n"
+            "max_opening_m: 0.123\npalm_size_m: [0.05, 0.1, 0.1]\ntip_m: 0.01\nfriction: 0.5\n"
+        )
+        rig = rig(outputs=("grasps",), planner="centroid", gripper=str(own))
+        rig.frame(0)
+        rig.objects(0, "soup can")
+        assert rig.wait("grasps", 0).candidates[0].width == pytest.approx(0.123)
+
+    def test_a_gripper_that_is_not_there_keeps_the_node_unconfigured(self, run_node, wait_for_text):
+        node = run_node(SamGraspNode, gripper="no_such_hand")
+        wait_for_text("configuring failed: gripper: expected one of franka_hand")
+        assert node.state == "unconfigured"
+
+
+class TestMoveIt:
+    """With MoveIt's messages, which are not on every machine."""
+
+    @pytest.fixture
+    def rig(self, rig, planner):
+        pytest.importorskip("moveit_msgs")
+        made = rig(outputs=(), target_frame="table", planner="centroid", tf_timeout_s=10.0, moveit_joints="a b")
+        made.table()
+        return made
+
+    def test_objects_and_table_go_into_the_planning_scene_and_out_again(self, rig, client, sample):
+        from moveit_msgs.msg import PlanningScene
+
+        scenes = client.listen(PlanningScene, "/sam_grasp/planning_scene")
+        wait_until(lambda: rig.node.count_subscribers("/sam_grasp/planning_scene"), "the listener")
+        rig.frame(0)
+        rig.objects(0, "soup can")
+        objects = {each.id: each for each in scenes.wait().world.collision_objects}
+        can = f"object_{sample.named('soup can')['id']}"
+        assert set(objects) == {can, "table"} and objects[can].header == header(0, "table")
+        middle = objects[can].pose.position
+        assert (
+            np.linalg.norm([middle.x, middle.y, middle.z] - in_table(sample, sample.named("soup can")["position_m"]))
+            < 0.04
+        )
+        table = objects["table"]
+        assert abs(table.pose.position.z + table.primitives[0].dimensions[2] / 2) < 0.005
+        rig.objects(33)
+        emptied = scenes.wait(lambda message: message.world.collision_objects[0].operation == b"\x01")
+        assert {each.id for each in emptied.world.collision_objects} == {can, "table"}
+
+    def test_moveits_own_service_answers_grasps_of_an_object_by_its_name(self, rig, client, sample):
+        from moveit_msgs.msg import CollisionObject, MoveItErrorCodes
+        from moveit_msgs.srv import GraspPlanning
+
+        def ask(name):
+            return client.call(GraspPlanning, "/sam_grasp/moveit_grasps", target=CollisionObject(id=name))
+
+        assert ask("").error_code.val == MoveItErrorCodes.FAILURE
+        rig.frame(0)
+        rig.wait_for_frame(0)
+        rig.objects(0, "soup can", "cracker box")
+        wait_until(lambda: rig.node._latest.newest is not None, "the objects")
+        can, box = (f"object_{sample.named(name)['id']}" for name in ("soup can", "cracker box"))
+        answer = ask(can)
+        assert answer.error_code.val == MoveItErrorCodes.SUCCESS and len(answer.grasps) == 2
+        assert answer.grasps[0].grasp_pose.header == header(0, "table")
+        assert list(answer.grasps[0].grasp_posture.joint_names) == ["a", "b"]
+        answer = ask(box)
+        assert answer.error_code.val == MoveItErrorCodes.PLANNING_FAILED and not answer.grasps
+        assert "too tall" in answer.error_code.message
+        answer = ask("spoon")
+        assert answer.error_code.val == MoveItErrorCodes.INVALID_OBJECT_NAME and can in answer.error_code.message
 
 
 class TestClicksInRviz:
@@ -620,7 +1001,7 @@ def test_what_the_sample_camera_plays_becomes_metres_on_its_table(run_node, clie
     images = client.listen(Image, f"{camera}/color/image_raw")
     centroids = client.listen(PoseArray, "/sam_grasp/centroids")
     objects = client.publisher(ObjectMaskArray, "/sam/objects")
-    wait_until(lambda: node.state == "active" and node._centroids.get_subscription_count(), "the listener")
+    wait_until(lambda: node.state == "active" and node._outputs._centroids.get_subscription_count(), "the listener")
     run_node(SampleCameraNode, rate_hz=10.0)
     wait_until(lambda: node._frames.newest is not None, "a frame")
     images.clear()

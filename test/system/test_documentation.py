@@ -15,6 +15,7 @@ SIM_CAMERA = pytest.param(
     "sim_camera",
     marks=pytest.mark.skipif(importlib.util.find_spec("mujoco") is None, reason="mujoco is not installed"),
 )
+HAS_MOVEIT = importlib.util.find_spec("moveit_msgs") is not None
 # What every node has, and what every lifecycle node has.
 OF_ALL_NODES = {"/parameter_events", "/rosout", "/clock"}
 SERVICES_OF_ALL_NODES = re.compile(
@@ -27,9 +28,14 @@ def documented(node):
     """Topics in, topics out and services of a node, with their types as the tables name them."""
     section = (REPOSITORY / "docs" / "nodes.md").read_text().split(f"\n## {node}\n")[1].split("\n## ")[0]
     tables = {}
-    for head, rows in re.findall(r"^\| (in|out|service) \|.*\n\|[-|]+\n((?:\|.*\n)+)", section, re.MULTILINE):
+    pattern = r"^\| (in|out|service)(, with moveit_msgs)? \|.*\n\|[-|]+\n((?:\|.*\n)+)"
+    for head, only_with_moveit, rows in re.findall(pattern, section, re.MULTILINE):
+        if only_with_moveit and not HAS_MOVEIT:
+            continue
         names = [name for row in rows.splitlines() for name in re.findall(r"`(.*?)`", row.split("|")[1])]
-        tables[head] = {name.replace("~", full_name(node)) if "~" in name else "/" + name.lstrip("/") for name in names}
+        tables[head] = tables.get(head, set()) | {
+            name.replace("~", full_name(node)) if "~" in name else "/" + name.lstrip("/") for name in names
+        }
     return tables
 
 

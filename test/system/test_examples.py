@@ -136,6 +136,45 @@ def test_the_commands_of_first_steps_do_what_it_says(sample):
         assert expected in done.stdout, f"{line}\n{done.stdout}"
 
 
+def test_the_grasp_client_prints_grasps_of_the_object_under_a_click(sample):
+    described = sample.named("soup can")
+    done = run("grasp_client.py", *described["click"], "--count", 2)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert 1 <= len(lines) <= 2
+    number = r"(-?[\d.]+)"
+    pattern = rf"quality {number} open (\d+) mm; tool in table: x {number} y {number} z {number} m, "
+    quality, opening, *at = map(float, re.search(pattern, lines[0]).groups())
+    assert 0 < quality <= 1 and 0 < opening <= 80
+    surface = surface_in_table(sample, described)
+    assert np.linalg.norm(surface - at, axis=1).min() < 0.05  # the tool is at the object
+    start = re.search(rf"from x {number} y {number} z {number}", lines[0])
+    assert np.linalg.norm(np.array([float(value) for value in start.groups()]) - at) > 0.03
+
+
+def test_the_grasp_client_says_what_was_wrong_and_fails():
+    outside = run("grasp_client.py", 3660, 259)
+    assert (outside.returncode, outside.stdout) == (1, "")
+    assert "x, y" in outside.stderr and "Traceback" not in outside.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("rclcpp") is not None, reason="MoveIt Task Constructor may be installed")
+def test_grasp_with_moveit_names_what_it_lacks():
+    done = run("grasp_with_moveit.py", 366, 259)
+    assert done.returncode == 1
+    assert "moveit_task_constructor_core" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_the_commands_for_grasps_in_the_documentation_are_answered():
+    text = (REPOSITORY / "docs" / "nodes.md").read_text()
+    lines = re.findall(r"^    ros2 (service call /sam_grasp/.*)$", text, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        arguments = [sys.executable, "-m", "sam_perception", *shlex.split(line)]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=PATIENCE_S)
+        assert done.returncode == 0 and "success=True" in done.stdout, f"{line}\n{done.stdout}{done.stderr}"
+
+
 def test_goal_pose_puts_the_tool_above_the_object_pointing_down(client, sample, start_example):
     described = sample.named("teal bowl")
     goals = client.listen(PoseStamped, "/goal_pose/pose")
