@@ -29,7 +29,8 @@ _REACH_M = 0.25  # further from the object's box no part of a gripper comes duri
 _EDGE_PX = 3  # depth of an object bleeds this far over its mask
 _LATTICE_POINTS = 60_000
 _OBSTACLE_VOXEL_M = 0.004
-_TABLE_M = 0.003  # lower than this over the plane it is the plane
+_TABLE_M = 0.003  # lower than this over the plane, and twice the noise of the depth, it is the plane
+_LOW_M, _BESIDE_M = 0.002, 0.05  # the same, and the noise once, this near to the object
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,17 +143,23 @@ def _obstacles(frame: RgbdFrame, geometry: ObjectGeometry) -> NDArray[np.float32
     around = _around(geometry.box, frame.intrinsics, geometry.cloud.mask)
     cloud = deproject_mask(frame, around)
     step = max(1, math.isqrt(len(cloud) // _LATTICE_POINTS))
-    solid = cloud.select(_above(cloud.points, geometry.plane))
+    solid = cloud.select(_above(cloud.points, geometry))
     if step == 1 or len(solid) < _LATTICE_POINTS:
         solid = solid.select(~flying_pixels(solid, CloudCleaning()))
     near = solid.points[geometry.box.contains(solid.points, _REACH_M)]
     return voxel_downsample(near, _OBSTACLE_VOXEL_M)[0] if len(near) else near
 
 
-def _above(points: NDArray[np.float32], plane: Plane | None) -> NDArray[np.bool_]:
-    if plane is None:
+def _above(points: NDArray[np.float32], geometry: ObjectGeometry) -> NDArray[np.bool_]:
+    """(N,) bool: what is higher than the plane; beside the object, where finger tips go low, also what is hardly so."""
+    plane, box = geometry.plane, geometry.box
+    if plane is None or box is None:
         return np.ones(len(points), dtype=np.bool_)
-    return plane.heights_m(points) > _TABLE_M + 2 * depth_noise_m(points[:, 2])
+    heights, noise = plane.heights_m(points), depth_noise_m(points[:, 2])
+    above = heights > _TABLE_M + 2 * noise
+    low = np.flatnonzero(~above & (heights > _LOW_M + noise))
+    above[low] = box.contains(points[low], _BESIDE_M)
+    return above
 
 
 def _around(box: OrientedBox, intrinsics: CameraIntrinsics, mask: Mask) -> Mask:

@@ -282,9 +282,10 @@ class SamGraspNode(ManagedNode):
         frame = self._frame_of(message)
         objects = self._latest.measured(message, cleaning, frame, lambda: self._masks(message))
         for geometry in objects.geometries:
-            if geometry.centroid_m is None:
+            if geometry.centroid_m is None or geometry.is_estimated:
+                what = "is estimated" if geometry.is_estimated else "has no place in space"
                 reasons = "; ".join(geometry.reasons)
-                self.warn("object", f"object {geometry.cloud.mask.object_id} has no place in space: {reasons}")
+                self.warn("object", f"object {geometry.cloud.mask.object_id} {what}: {reasons}")
         return objects
 
     def _lookup(self, target: str, source: str, at_ns: int) -> NDArray[np.float64]:
