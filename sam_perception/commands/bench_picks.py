@@ -48,6 +48,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--noise", choices=NOISES, default=NOISES[0], help="the camera's: as on a good day, or drawn for each image"
     )
+    group.add_argument(
+        "--least-quality", type=float, default=0.1, metavar="Q", help="in clutter, try no worse grasp (default: 0.1)"
+    )
     group.add_argument("--seed", type=int, default=0, metavar="N", help="other objects and scenes (default: 0)")
     group.add_argument(
         "--workers", type=int, default=_cores(), metavar="N", help="processes (default: the cores here, %(default)s)"
@@ -76,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
         model=DEFAULT_MODEL if options.model == prompting.DEFAULT_MODEL else options.model,
         model_options=model_options(options),
         noise=options.noise,
+        least_quality=options.least_quality,
     )
     done = _run(plan, options.workers)
     if options.out is not None:

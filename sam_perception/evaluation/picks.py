@@ -44,6 +44,7 @@ class PickPlan:
         model: a name for ``load_model``, used when ``masks`` has "model".
         model_options: its device and precision.
         noise: of ``sim.pick_scenes.NOISES``.
+        least_quality: in clutter, a grasp of less than this is not tried: the object is not graspable as it lies.
 
     Raises:
         InvalidInputError: a value out of range, an unknown name.
@@ -58,6 +59,7 @@ class PickPlan:
     model: str = "grabcut"
     model_options: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     noise: str = "usual"
+    least_quality: float = 0.1
 
     def __post_init__(self) -> None:
         for name, low, high in (("isolated", 0, 100_000), ("clutter", 0, 100_000), ("seed", 0, 2**31 - 1)):
@@ -70,6 +72,8 @@ class PickPlan:
                 raise InvalidInputError.for_field(name, f"some of {', '.join(known)}", unknown[0] if values else "none")
         if self.noise not in NOISES:
             raise InvalidInputError.for_field("noise", f"one of {', '.join(NOISES)}", self.noise)
+        if not 0 <= self.least_quality <= 1:
+            raise InvalidInputError.for_field("least_quality", "0 to 1", self.least_quality)
         load_gripper(self.gripper)
 
     @property
@@ -289,6 +293,8 @@ class _Picker:
         start = time.perf_counter()
         plan = plan_grasps(view.frame, seen.geometry, self._gripper, where.planner, MAX_CANDIDATES)
         times = dataclasses.replace(seen.times, grasp_ms=1e3 * (time.perf_counter() - start))
+        if where.kind == CLUTTER:
+            plan = _good_enough(plan, self._plan.least_quality)
         poses = [view.table_T_camera @ candidate.camera_T_tcp for candidate in plan.candidates]
         colliding = sum(
             physics.contacts(pose, candidate.width_m, candidate.pregrasp_distance_m, where.label).is_collision
@@ -365,6 +371,14 @@ class _Segmented:
     geometry: ObjectGeometry
     overlap: float
     times: PickTimes
+
+
+def _good_enough(plan: GraspPlan, least_quality: float) -> GraspPlan:
+    """The plan, or one without candidates where the best of them is too poor to be tried among other things."""
+    if not plan.candidates or plan.candidates[0].quality >= least_quality:
+        return plan
+    best = f"the best grasp has quality {plan.candidates[0].quality:.2f}, less than {least_quality:g}"
+    return dataclasses.replace(plan, candidates=(), reasons=(best, *plan.reasons))
 
 
 def _reason(result: PickResult | None, overlap: float) -> str:

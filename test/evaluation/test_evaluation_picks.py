@@ -161,6 +161,14 @@ def test_clutter_that_has_no_grasp_asks_for_each_object_once() -> None:
     assert len({attempt.object for attempt in asked}) == len(asked) <= asked[0].objects
 
 
+def test_clutter_does_not_try_a_grasp_that_is_too_poor() -> None:
+    asked = attempts_of(PickPlan(clutter=1, seed=3, planners=("from_above",), least_quality=0.6))
+    assert asked and not any(attempt.executed for attempt in asked)
+    assert all("quality 0.50, less than 0.6" in attempt.detail for attempt in asked if attempt.reason == "no grasp")
+    alone = attempts_of(PickPlan(isolated=1, seed=3, planners=("from_above",), least_quality=0.6))
+    assert any(attempt.executed for attempt in alone)
+
+
 def test_a_run_gathers_attempts_and_pictures_of_failures() -> None:
     done: list[int] = []
     run = run_picks(PickPlan(isolated=2, seed=2, planners=("beside_it", "refuses")), on_scenes=done.append)
