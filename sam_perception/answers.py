@@ -1,4 +1,4 @@
-"""One request's whole answer for a person: masks with their geometry, as files, a summary and a picture."""
+"""One request's whole answer for a person: masks, geometry and grasps, as files, a summary and a picture."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from sam_perception.geometry.boxes import OrientedBox
 from sam_perception.geometry.objects import ObjectGeometry, measure_object
 from sam_perception.geometry.pointcloud_files import write_ply
 from sam_perception.geometry.rays import project
+from sam_perception.grasp_answers import GraspRequest, PlannedGrasps, describe_plan, draw_plans, plan_all, plan_line
 from sam_perception.masks import Mask, draw_overlay, object_color
 from sam_perception.prompts import FOREGROUND, Prompt
 
@@ -44,6 +45,7 @@ class Answer:
         result: the engine's answer.
         geometry: of each prompt's best mask; None where the frame has no depth or no intrinsics.
         geometry_ms: time for all of it.
+        grasps: of all objects; None when they were not asked for.
     """
 
     model: str
@@ -52,6 +54,7 @@ class Answer:
     result: SegmentationResult
     geometry: list[ObjectGeometry | None]
     geometry_ms: float
+    grasps: PlannedGrasps | None = None
 
     @property
     def frame(self) -> RgbdFrame:
@@ -59,13 +62,23 @@ class Answer:
         return self.result.frame
 
 
-def answer_prompts(engine: SegmentationEngine, prompts: Sequence[Prompt], multimask: bool = False) -> Answer:
-    """Ask the engine about its newest frame, and measure each best mask."""
+def answer_prompts(
+    engine: SegmentationEngine,
+    prompts: Sequence[Prompt],
+    multimask: bool = False,
+    grasping: GraspRequest | None = None,
+) -> Answer:
+    """Ask the engine about its newest frame, measure each best mask, and plan its grasps if they are asked for.
+
+    Raises:
+        InvalidInputError: grasps of a frame without depth or intrinsics.
+    """
     result = engine.segment(prompts, multimask=multimask)
     start = time.perf_counter()
     geometry = _measure(result.frame, result.masks)
     geometry_ms = (time.perf_counter() - start) * 1e3
-    return Answer(engine.model.name, engine.model.device, list(prompts), result, geometry, geometry_ms)
+    grasps = None if grasping is None else _plan(result.frame, geometry, grasping)
+    return Answer(engine.model.name, engine.model.device, list(prompts), result, geometry, geometry_ms, grasps)
 
 
 def write_answer(answer: Answer, directory: Path) -> dict[str, Any]:
@@ -96,8 +109,8 @@ def write_answer(answer: Answer, directory: Path) -> dict[str, Any]:
 
 def describe(answer: Answer) -> dict[str, Any]:
     """The content of result.json: lengths in metres in the camera's optical frame, pixels of the colour image."""
-    frame, result = answer.frame, answer.result
-    return {
+    frame, result, planned = answer.frame, answer.result, answer.grasps
+    content: dict[str, Any] = {
         "model": answer.model,
         "device": answer.device,
         "image": {"width": frame.width, "height": frame.height},
@@ -112,12 +125,19 @@ def describe(answer: Answer) -> dict[str, Any]:
         "geometry_ms": round(answer.geometry_ms, 3),
         "missing": _missing(frame),
     }
+    if planned is not None:
+        for described, plan in zip(content["objects"], planned.plans, strict=True):
+            described |= describe_plan(plan)
+        content["gripper"] = planned.request.gripper.name
+        content["planner"] = planned.request.planner.name
+        content["grasp_ms"] = round(planned.grasp_ms, 3)
+    return content
 
 
 def summary_lines(answer: Answer) -> list[str]:
     """What was found, for a terminal."""
-    lines = []
-    for mask, geometry in zip(answer.result.masks, answer.geometry, strict=True):
+    lines, planned = [], answer.grasps
+    for index, (mask, geometry) in enumerate(zip(answer.result.masks, answer.geometry, strict=True)):
         line = f"object {mask.object_id}: score {mask.score:.2f}, {mask.area} px"
         if mask.is_empty:
             line += ", nothing found: try another click or a box"
@@ -128,21 +148,26 @@ def summary_lines(answer: Answer) -> list[str]:
         if geometry is not None and geometry.reasons:
             line += f" ({'; '.join(geometry.reasons)})"
         lines.append(line)
+        if planned is not None:
+            lines.append(f"  {plan_line(planned.plans[index])}")
     result = answer.result
     encoded = "embedding cached" if result.embedding_cached else f"encode {result.encode_ms:.1f} ms"
     lines.append(
         f"{answer.model} on {answer.device}: {encoded}, decode {result.decode_ms:.1f} ms, "
         f"geometry {answer.geometry_ms:.1f} ms"
+        + (f", {planned.request.planner.name} grasps {planned.grasp_ms:.1f} ms" if planned is not None else "")
     )
     return lines
 
 
 def draw_answer(answer: Answer) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB: masks tinted and outlined, boxes in space, centroids, ids and the prompts."""
+    """(H, W, 3) RGB: masks tinted and outlined, boxes in space, best grasps, ids and the prompts."""
     picture = draw_overlay(answer.frame.color, answer.result.masks)
     for mask, geometry in zip(answer.result.masks, answer.geometry, strict=True):
         if geometry is not None and geometry.box is not None:
             _draw_box(picture, geometry.box, answer.frame, object_color(mask.object_id))
+    if answer.grasps is not None:
+        draw_plans(picture, answer.frame, answer.grasps)
     for mask in answer.result.masks:
         _draw_id(picture, mask)
     for prompt in answer.prompts:
@@ -169,6 +194,13 @@ def _measure(frame: RgbdFrame, masks: Sequence[Mask]) -> list[ObjectGeometry | N
         else None
         for mask in progress
     ]
+
+
+def _plan(frame: RgbdFrame, geometry: Sequence[ObjectGeometry | None], grasping: GraspRequest) -> PlannedGrasps:
+    missing = _missing(frame)
+    if missing:
+        raise InvalidInputError(f"grasps need metres: {'; '.join(missing)}")
+    return plan_all(frame, geometry, grasping)
 
 
 def _missing(frame: RgbdFrame) -> list[str]:

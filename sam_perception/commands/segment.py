@@ -1,4 +1,4 @@
-"""`sam-perception segment`: prompts on image files in; masks, clouds, boxes and pictures out."""
+"""`sam-perception segment`: prompts on image files in; masks, clouds, boxes, grasps and pictures out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from sam_perception.commands.options import add_model_options, model_options
 from sam_perception.engine import SegmentationEngine
 from sam_perception.errors import InvalidInputError
 from sam_perception.frame_files import read_frame
+from sam_perception.grasp_answers import GraspRequest
+from sam_perception.grasping.gripper import DEFAULT_GRIPPER, GRIPPERS, load_gripper
+from sam_perception.grasping.planners import DEFAULT_PLANNER, PLANNERS, make_planner
 from sam_perception.models import load_model
 from sam_perception.prompts import Prompt
 
@@ -22,7 +25,10 @@ All --point and --box before a --next describe one object together; --next start
   one click            --point 320,240
   click and exclude    --point 320,240 --point 350,260,0
   two objects          --box 10,20,110,160 --next --point 400,200
+  with grasps          --point 320,240 --grasps
 """
+
+_GRASPS = 5
 
 
 def add_parser(subparsers: Any) -> None:
@@ -58,6 +64,7 @@ def add_parser(subparsers: Any) -> None:
         "--next", dest="prompts", action=_NextPrompt, nargs=0, help="the prompts that follow are another object"
     )
     parser.add_argument("--multimask", action="store_true", help="every candidate of each object, best first")
+    _add_grasp_options(parser)
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the results")
     parser.add_argument("--json", action="store_true", help="print result.json instead of a summary")
     add_model_options(parser)
@@ -67,6 +74,7 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Segment, write and report; an object without any depth is an error, after all that could be written."""
     prompts = _prompts(options.prompts)
+    grasping = _grasp_request(options)
     if options.depth is not None and options.camera is None:
         raise InvalidInputError(
             "--depth without --camera: the intrinsics are missing, so depth cannot become metres; "
@@ -76,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     fitted = [prompt.fitted_to(*frame.size) for prompt in prompts]  # before the model loads: cheap errors first
     with SegmentationEngine(load_model(options.model, model_options(options))) as engine:
         engine.add_frame(frame)
-        answer = answer_prompts(engine, fitted, multimask=options.multimask)
+        answer = answer_prompts(engine, fitted, multimask=options.multimask, grasping=grasping)
     result = write_answer(answer, options.out)
     _report(answer, result, options)
     _refuse_objects_without_depth(answer, options.out)
@@ -87,7 +95,7 @@ def _refuse_objects_without_depth(answer: Answer, directory: Path) -> None:
     without = [
         str(mask.object_id)
         for mask, geometry in zip(answer.result.masks, answer.geometry, strict=True)
-        if geometry is not None and geometry.counts.measured == 0
+        if geometry is not None and geometry.counts.measured == 0 and not geometry.is_estimated
     ]
     if without:
         raise InvalidInputError(
@@ -106,6 +114,39 @@ def _report(answer: Answer, result: dict[str, Any], options: argparse.Namespace)
         print(f"Missing: {reason}.")
     clouds = ", clouds" if any(geometry is not None for geometry in answer.geometry) else ""
     print(f"Written to {options.out}: overlay.png, result.json, masks{clouds}.")
+
+
+def _add_grasp_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("grasps of a parallel gripper")
+    group.add_argument(
+        "--grasps",
+        nargs="?",
+        type=_count,
+        const=_GRASPS,
+        metavar="N",
+        help=f"plan grasps, up to N for each object (without a number: {_GRASPS}); needs --depth and --camera",
+    )
+    group.add_argument(
+        "--gripper",
+        metavar="NAME|FILE",
+        help=f"{', '.join(GRIPPERS)}, or a YAML file of your own (default: {DEFAULT_GRIPPER})",
+    )
+    group.add_argument("--planner", metavar="NAME", help=f"{', '.join(PLANNERS)} (default: {DEFAULT_PLANNER})")
+
+
+def _grasp_request(options: argparse.Namespace) -> GraspRequest | None:
+    """What --grasps asks for; None without it."""
+    if options.grasps is None:
+        for name in ("gripper", "planner"):
+            if getattr(options, name) is not None:
+                raise InvalidInputError(f"--{name}: grasps are planned only with --grasps; add that, or leave it out")
+        return None
+    if options.depth is None or options.camera is None:
+        raise InvalidInputError(
+            "--grasps without --depth and --camera: a grasp is a place in metres; give both, or leave --grasps out"
+        )
+    gripper = load_gripper(options.gripper or DEFAULT_GRIPPER)
+    return GraspRequest(gripper, make_planner(options.planner or DEFAULT_PLANNER), options.grasps)
 
 
 def _prompts(groups: Sequence[dict[str, list]] | None) -> list[Prompt]:
@@ -147,6 +188,12 @@ def _point(text: str) -> tuple[float, float, int]:
 
 def _box(text: str) -> list[float]:
     return _numbers(text, "X0,Y0,X1,Y1", (4,))
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> float:

@@ -1,4 +1,4 @@
-"""Rates of picks and their intervals, tables and files, and the gripper that is drawn into an image."""
+"""Rates of picks and their intervals, tables and files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ import pytest
 
 pytest.importorskip("mujoco")
 
-from sam_perception.evaluation.pick_pictures import GRIPPER_COLOR, draw_gripper, sheet
+from sam_perception.evaluation.pick_pictures import sheet
 from sam_perception.evaluation.pick_reports import describe, success_rate, summary_lines, to_csv
 from sam_perception.evaluation.pick_runs import PickRun
 from sam_perception.evaluation.picks import Attempt, PickPlan, PickTimes
-from sam_perception.frames import CameraIntrinsics
-from sam_perception.grasping.candidates import GraspCandidate
-from sam_perception.grasping.gripper import Gripper
 
 PICKED = Attempt(
     kind="isolated", scene=0, step=0, objects=1, object="mug 3", family="mug", planner="antipodal", masks="true",
@@ -92,22 +89,6 @@ def test_csv_has_a_line_for_each_attempt() -> None:
     assert [row["object"] for row in rows] == ["mug 3", "mug 3"]
     assert (rows[0]["picked"], rows[1]["picked"], rows[1]["width_m"]) == ("1", "0", "")
     assert float(rows[0]["grasp_ms"]) == 40.0
-
-
-def test_a_gripper_is_drawn_where_a_pinhole_shows_its_corners() -> None:
-    gripper = Gripper("test", 0.04, 0.02, 0.01, 0.0, 0.08, (0.06, 0.2, 0.05), 0.01, 0.6)
-    camera = CameraIntrinsics(640, 480, 600.0, 600.0, 320.0, 240.0)
-    pose = np.eye(4)
-    pose[:3, 3] = 0.02, -0.01, 0.5
-    picture = np.zeros((480, 640, 3), np.uint8)
-    draw_gripper(picture, camera, GraspCandidate(pose, 0.05, 0.5, 0.1, "test"), gripper, thickness=1)
-    rows, columns = np.nonzero(picture.any(axis=2))
-    # The widest and nearest thing is the palm: y within 0.1 of the TCP, from z 0.42 on.
-    nearest_m = 0.5 + 0.01 - 0.04 - 0.05
-    assert rows.min() == pytest.approx(240 + 600 * (-0.01 - 0.1) / nearest_m, abs=1.5)
-    assert rows.max() == pytest.approx(240 + 600 * (-0.01 + 0.1) / nearest_m, abs=1.5)
-    assert columns.max() == pytest.approx(320 + 600 * (0.02 + 0.03) / nearest_m, abs=1.5)
-    assert tuple(picture[rows[0], columns[0]]) <= GRIPPER_COLOR
 
 
 def test_a_sheet_shows_all_pictures_two_in_a_row() -> None:
