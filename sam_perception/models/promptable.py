@@ -151,7 +151,7 @@ class PromptableModel(SegmentationModel):
             return []
         doing = f"decoding {len(prompts)} prompts on {self.device}"
         with devices.out_of_memory_as_sentence(doing, "send fewer prompts in one request, or keep fewer frames"):
-            logits, scores = self._answer(embedding, prompts, multimask)
+            logits, scores = self.predict(embedding, prompts, multimask)
             return self._masks(logits, scores, prompts, embedding)
 
     @torch.inference_mode()
@@ -177,12 +177,6 @@ class PromptableModel(SegmentationModel):
         chosen = scores.argsort(dim=1, descending=True) if multimask else self._choose(logits, scores)
         rows = torch.arange(len(prompts), device=self._device)[:, None]
         return logits[rows, chosen], scores[rows, chosen]
-
-    def _answer(
-        self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What masks are made of: ``predict``, unless a family looks twice."""
-        return self.predict(embedding, prompts, multimask)
 
     def close(self) -> None:
         """Let go of the network and its memory."""

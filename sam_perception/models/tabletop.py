@@ -26,6 +26,7 @@ from sam_perception.prompts import FOREGROUND, Prompt
 
 FAMILY = "tabletop"
 
+_GENEROSITY = 0.5  # added to logits where masks are made of them: on views trained on they are somewhat small
 _PARTS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
 
 
@@ -67,22 +68,6 @@ class TabletopEmbedding(PromptableEmbedding):
 class Tabletop(Sam2):
     """Answers with SAM 2's decoder on features of colour and depth, beginning at what depth suggests for a prompt."""
 
-    def _answer(
-        self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Prompts of clicks alone are asked a second time, beginning at the first answer.
-
-        The first time they begin at a surface that often holds several things that touch; docs/tabletop.md has what a
-        second look brings.
-        """
-        logits, scores = self.predict(embedding, prompts, multimask)
-        rows = [] if multimask else [i for i, prompt in enumerate(prompts) if prompt.kinds == {"points"}]
-        if rows:
-            first = logits[rows, 0].clamp(-self._logit_limit, self._logit_limit).cpu().numpy()
-            again = [dataclasses.replace(prompts[i], logits=each) for i, each in zip(rows, first, strict=True)]
-            logits[rows], scores[rows] = self.predict(embedding, again, multimask)
-        return logits, scores
-
     def _masks(
         self,
         logits: torch.Tensor,
@@ -114,7 +99,7 @@ class Tabletop(Sam2):
 
     def _enlarge(self, logits: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
         assert isinstance(embedding, TabletopEmbedding)
-        return enlarge(logits, embedding.guide)
+        return enlarge(logits + _GENEROSITY, embedding.guide)
 
     def _dense(self, prompts: Sequence[Prompt], table: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
         assert isinstance(embedding, TabletopEmbedding)

@@ -23,7 +23,8 @@ _SLOPE_SIDE = 384
 _SMALLEST_SURFACE = 12  # pixels
 _REACH = 1  # halved pixels around a click in which its surface is looked for
 _BLOT = 0.025  # of the side: standard deviation of what a click suggests where no surface is
-_INSIDE_BOX = 0.8
+_ON_SURFACE = 0.6  # of 1, so that the click itself stands out of its surface
+_INSIDE_BOX = 0.6
 
 
 def surfaces(image: torch.Tensor) -> torch.Tensor:
@@ -97,7 +98,7 @@ def with_clicks(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def _around(numbered: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """(N, S / 2, S / 2) 0..1: at how many scales a pixel belongs to the surface of each point; at least its blot."""
+    """(N, S / 2, S / 2) 0..1: at how many scales a pixel belongs to the surface of each point; and its blot."""
     count, _, side, _ = numbered.shape
     at = (points * side).long().clamp(0, side - 1)
     offsets = _nearest_first(numbered.device)
@@ -107,7 +108,7 @@ def _around(numbered: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     first = (found > 0).to(torch.uint8).argmax(dim=1)  # (N, K), the nearest that is a surface
     number = found.gather(1, first[:, None])[:, 0]
     member = (numbered == number[..., None, None]) & (number > 0)[..., None, None]
-    return torch.maximum(member.float().mean(dim=1), _blots(points, side))
+    return torch.maximum(_ON_SURFACE * member.float().mean(dim=1), _blots(points, side))
 
 
 def _blots(points: torch.Tensor, side: int) -> torch.Tensor:
