@@ -31,7 +31,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: $(VENV)/bin/python $(SETUP)
-	$(PIP) --editable .
+	$(PIP) --editable '.[models]'
 	@touch $@
 
 # --no-deps: others' implementations, the tests' independent answer, ask for torchvision, of which nothing here needs any.

@@ -57,6 +57,14 @@ def test_a_checkpoint_of_another_hash_is_not_loaded():
         load_model("sam2_hiera_tiny", CPU)
 
 
+def test_the_default_is_tabletop_and_grabcut_where_torch_is_not_installed(monkeypatch):
+    pytest.importorskip("transformers")
+    assert load_model(models.DEFAULT_MODEL, CPU).name == "tabletop"
+    find_spec = models.importlib.util.find_spec
+    monkeypatch.setattr(models.importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
+    assert load_model(models.DEFAULT_MODEL, CPU).name == "grabcut"
+
+
 def test_an_unknown_name_lists_those_like_it_and_those_that_need_nothing():
     with pytest.raises(
         ModelUnavailableError, match=r"did you mean .*sam2\.1_hiera_small\.pt.*download there are tabletop, grabcut"

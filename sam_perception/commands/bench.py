@@ -17,12 +17,13 @@ from tqdm import tqdm
 
 from sam_perception.commands import bench_picks
 from sam_perception.commands.background_nodes import background_nodes
-from sam_perception.commands.options import DEFAULT_MODEL, add_model_options, model_options
+from sam_perception.commands.options import add_model_options, model_options
 from sam_perception.errors import InvalidInputError
 from sam_perception.evaluation.benchmarks import conversions, deprojection, prompting
 from sam_perception.evaluation.benchmarks.sample_720p import write_sample_720p
 from sam_perception.evaluation.benchmarks.timing import Row
 from sam_perception.frame_files import read_sample
+from sam_perception.models import DEFAULT_MODEL
 from sam_perception.prompts import Prompt
 
 SUBJECTS = ("prompting", "deprojection", "conversions")

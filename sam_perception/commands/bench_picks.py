@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from sam_perception.answers import write_png
 from sam_perception.atomic_files import write_atomically
-from sam_perception.commands.options import DEFAULT_MODEL, model_options
+from sam_perception.commands.options import model_options
 from sam_perception.errors import InvalidInputError
 from sam_perception.evaluation.benchmarks import prompting
 from sam_perception.evaluation.pick_pictures import sheet
@@ -20,6 +20,7 @@ from sam_perception.evaluation.pick_runs import PickRun, run_picks
 from sam_perception.evaluation.picks import MASKS, PickPlan
 from sam_perception.grasping.gripper import DEFAULT_GRIPPER
 from sam_perception.grasping.planners import PLANNERS
+from sam_perception.models import DEFAULT_MODEL
 from sam_perception.sim.pick_scenes import NOISES
 
 DEFAULT_ISOLATED, DEFAULT_CLUTTER = 300, 30

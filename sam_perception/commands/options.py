@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from sam_perception.models import ModelOptions
+from sam_perception.models import DEFAULT_MODEL, ModelOptions
 from sam_perception.models.base import PRECISIONS
-
-DEFAULT_MODEL = "grabcut"
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +15,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default=DEFAULT_MODEL,
         metavar="NAME",
-        help="a name from `sam-perception models list`, or a checkpoint's file or folder (default: %(default)s)",
+        help="a name from `sam-perception models list`, a checkpoint's file or folder, or auto: tabletop, and grabcut "
+        "where torch is not installed (default: %(default)s)",
     )
     group.add_argument("--device", default="auto", help="auto, cuda, cuda:N, mps or cpu (default: %(default)s)")
     group.add_argument(

@@ -16,7 +16,7 @@ from sam_perception.grasping.candidates import GraspCandidate, GraspPlan
 from sam_perception.grasping.gripper import DEFAULT_GRIPPER, Gripper, load_gripper
 from sam_perception.grasping.planners import DEFAULT_PLANNER, PLANNERS, plan_grasps
 from sam_perception.masks import Mask, iou
-from sam_perception.models import ModelOptions, SegmentationModel, load_model
+from sam_perception.models import DEFAULT_MODEL, ModelOptions, SegmentationModel, load_model
 from sam_perception.prompts import Prompt
 from sam_perception.sim.pick_scenes import CLUTTER_PER_WORLD, ISOLATED_PER_WORLD, NOISES, PickStage, PickView
 from sam_perception.sim.pick_world import Outcome, PickResult, PickWorld
@@ -56,7 +56,7 @@ class PickPlan:
     planners: tuple[str, ...] = (DEFAULT_PLANNER,)
     masks: tuple[str, ...] = ("true",)
     gripper: str = DEFAULT_GRIPPER
-    model: str = "grabcut"
+    model: str = DEFAULT_MODEL
     model_options: ModelOptions = dataclasses.field(default_factory=ModelOptions)
     noise: str = "usual"
     least_quality: float = 0.1

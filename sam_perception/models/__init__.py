@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 import os
 from pathlib import Path
 
@@ -15,7 +16,20 @@ from sam_perception.errors import CheckpointError, ModelUnavailableError
 from sam_perception.models import checkpoints, devices
 from sam_perception.models.base import Embedding, ModelOptions, SegmentationModel
 
-__all__ = ["Embedding", "ModelInfo", "ModelOptions", "SegmentationModel", "available_models", "load_model"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Embedding",
+    "ModelInfo",
+    "ModelOptions",
+    "SegmentationModel",
+    "available_models",
+    "load_model",
+]
+
+DEFAULT_MODEL = "auto"
+"""tabletop; grabcut where torch, which tabletop needs, is not installed."""
+
+_NEEDED_BY_TABLETOP = ("torch", "transformers", "safetensors")
 
 # Families that need no weights, by the name that loads them.
 WEIGHTLESS = {"grabcut": "sam_perception.models.grabcut"}
@@ -76,8 +90,8 @@ def load_model(spec: str, options: ModelOptions | None = None) -> SegmentationMo
     """Load a model, ready to answer.
 
     Args:
-        spec: a name of ``available_models`` (with or without the extension, or an alias), or the path of a
-            checkpoint file or a Hugging Face folder. A downloaded checkpoint goes before a path of that name.
+        spec: ``DEFAULT_MODEL``, a name of ``available_models`` (with or without the extension, or an alias), or the
+            path of a checkpoint file or a Hugging Face folder. A downloaded checkpoint goes before a path of that name.
         options: device, precision, compilation.
 
     Raises:
@@ -85,6 +99,8 @@ def load_model(spec: str, options: ModelOptions | None = None) -> SegmentationMo
         ModelUnavailableError: an unknown name, or a device, precision or library that this machine has not.
     """
     options = options or ModelOptions()
+    if spec == DEFAULT_MODEL:
+        spec = _default_model()
     if spec in WEIGHTLESS:
         return importlib.import_module(WEIGHTLESS[spec]).load(None, options, spec)
     if spec in SHIPPED:
@@ -103,6 +119,11 @@ def load_model(spec: str, options: ModelOptions | None = None) -> SegmentationMo
         f"model {spec!r} is unknown{checkpoints.did_you_mean(spec, here)}; without any download there are "
         f"{', '.join(here)}, and `sam-perception models list` shows all"
     )
+
+
+def _default_model() -> str:
+    """The name that DEFAULT_MODEL stands for on this machine."""
+    return "tabletop" if all(importlib.util.find_spec(name) for name in _NEEDED_BY_TABLETOP) else "grabcut"
 
 
 def _published(spec: str) -> checkpoints.Checkpoint | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sam_perception.engine import ENCODING_MODES
+from sam_perception.models import DEFAULT_MODEL
 from sam_perception.models.base import PRECISIONS
 from sam_perception.nodes.parameters import Parameter
 
@@ -11,8 +12,9 @@ MODES = ("on_demand", "continuous")
 SAM_PARAMETERS = (
     Parameter(
         "model",
-        "grabcut",
-        "Name of a model (`sam-perception models list`), or path of a checkpoint; nothing is downloaded here.",
+        DEFAULT_MODEL,
+        "Name of a model (`sam-perception models list`), path of a checkpoint, or auto: tabletop, and grabcut where "
+        "torch is not installed; nothing is downloaded here.",
         changeable=False,
     ),
     Parameter("device", "auto", "Where it runs: auto, cuda, cuda:N, mps or cpu.", changeable=False),

@@ -24,6 +24,7 @@ COLOR, DEPTH = "/camera/camera/color/image_raw", "/camera/camera/aligned_depth_t
 RECORDED, REPLAYED, OTHERS = (str(first + os.getpid() % 40) for first in (100, 140, 180))
 SERVICES = 6  # answers of services in ask.py that can be compared, /sam/clear among them
 CLICKS = 2
+UP = ("up", "--model", "grabcut")  # the quickest to load; every machine has it
 
 
 @contextlib.contextmanager
@@ -70,7 +71,7 @@ def recording(tmp_path_factory):
     """A file of everything that ask.py asks."""
     folder = tmp_path_factory.mktemp("recording")
     path = folder / "bug.mcap"
-    with running(folder, "up"), running(folder, "record", "-o", path) as (_, log):
+    with running(folder, *UP), running(folder, "record", "-o", path) as (_, log):
         until_all_are_recorded(log)
         ask(folder)
     assert f"wrote {path}: " in log.read_text()
@@ -82,7 +83,7 @@ def recording(tmp_path_factory):
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
     """sam and sam_grasp without a camera."""
-    with running(tmp_path_factory.mktemp("nodes"), "up", "--camera", "none", domain=REPLAYED) as (_, log):
+    with running(tmp_path_factory.mktemp("nodes"), *UP, "--camera", "none", domain=REPLAYED) as (_, log):
         until_log(log, "sam is active")
         yield log
 
@@ -195,7 +196,7 @@ def test_an_independent_reader_understands_the_file(recording):
 
 def test_the_last_seconds_are_written_on_a_signal_and_at_the_end(tmp_path):
     path = tmp_path / "last.mcap"
-    with running(tmp_path, "up"), running(tmp_path, "record", "-o", path, "--last", "2") as (process, log):
+    with running(tmp_path, *UP), running(tmp_path, "record", "-o", path, "--last", "2") as (process, log):
         until_all_are_recorded(log)
         until(lambda: not process.poll(), log.read_text)
         ask(tmp_path)
@@ -212,7 +213,7 @@ def test_the_last_seconds_are_written_on_a_signal_and_at_the_end(tmp_path):
 def test_what_sigkill_leaves_is_repaired_and_played(tmp_path, nodes):
     path = tmp_path / "cut.mcap"
     with (
-        running(tmp_path, "up"),
+        running(tmp_path, *UP),
         contextlib.suppress(AssertionError),
         running(tmp_path, "record", "-o", path) as (process, log),
     ):
@@ -234,7 +235,7 @@ def test_what_sigkill_leaves_is_repaired_and_played(tmp_path, nodes):
 
 def test_a_folder_as_ros2_bag_makes_it(tmp_path, nodes):
     folder = tmp_path / "bag"
-    with running(tmp_path, "up"), running(tmp_path, "record", "-o", folder, "--compress", "/rosout") as (_, log):
+    with running(tmp_path, *UP), running(tmp_path, "record", "-o", folder, "--compress", "/rosout") as (_, log):
         until_all_are_recorded(log)
         ask(tmp_path)
     assert sorted(each.name for each in folder.iterdir()) == ["bag.mcap", "metadata.yaml"]
@@ -259,7 +260,7 @@ def test_recordings_that_cannot_be_made_or_played(tmp_path):
 
 def test_a_recording_without_prompts_has_nothing_to_check(tmp_path):
     path = tmp_path / "quiet.mcap"
-    with running(tmp_path, "up"), running(tmp_path, "record", "-o", path) as (_, log):
+    with running(tmp_path, *UP), running(tmp_path, "record", "-o", path) as (_, log):
         until_all_are_recorded(log)
     assert "nothing was asked in this recording" in sentence("play", path, "--check")
 
