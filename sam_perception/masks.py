@@ -205,14 +205,16 @@ def label_image(masks: Sequence[Mask], image_size: tuple[int, int]) -> NDArray[n
     return labels
 
 
-def largest_component(mask: Mask) -> Mask:
-    """The largest 8-connected part of a mask; an empty mask stays as it is."""
+def large_components(mask: Mask, least_share: float = 1.0) -> Mask:
+    """The 8-connected parts of a mask that are at least this share of its largest; an empty mask stays as it is."""
     if mask.is_empty:  # OpenCV's connectedComponents crashes on an array without pixels
         return mask
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.crop.astype(np.uint8), connectivity=8)
     if count <= 2:
         return mask
-    return _cropped(mask, labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
+    areas = stats[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0  # what is not the mask
+    return _cropped(mask, (areas >= least_share * areas.max())[labels] & (labels > 0))
 
 
 def _cropped(mask: Mask, keep: NDArray[np.bool_]) -> Mask:

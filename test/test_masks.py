@@ -18,7 +18,7 @@ from sam_perception.masks import (
     encode_rle,
     iou,
     label_image,
-    largest_component,
+    large_components,
     object_color,
     stability_score,
 )
@@ -331,24 +331,31 @@ class TestLabelImage:
         assert labels.shape == (10, 20) and labels.dtype == np.uint8 and not labels.any()
 
 
-class TestLargestComponent:
+class TestLargeComponents:
     def test_keeps_the_largest_and_where_it_was(self):
         array = np.zeros((60, 80), bool)
         array[3:6, 4:9], array[30:50, 40:70], array[55, 79] = True, True, True
-        mask = largest_component(Mask.from_array(array, score=0.6, object_id=4, label="can"))
+        mask = large_components(Mask.from_array(array, score=0.6, object_id=4, label="can"))
         expected = np.zeros_like(array)
         expected[30:50, 40:70] = True
         assert np.array_equal(mask.to_array(), expected)
         assert mask.crop.shape == (20, 30)
         assert (mask.score, mask.object_id, mask.label) == (0.6, 4, "can")
 
+    def test_parts_of_a_share_of_the_largest_stay(self):
+        array = np.zeros((60, 80), bool)
+        array[3:6, 4:9], array[30:50, 40:70], array[10:20, 60:70] = True, True, True  # 15, 600 and 100 pixels
+        kept = large_components(Mask.from_array(array), 0.1).to_array()
+        assert kept[15, 65] and kept[40, 50] and not kept[4, 5]
+        assert kept.sum() == 700
+
     def test_parts_that_touch_at_a_corner_are_one(self):
         array = np.eye(6, dtype=bool)
-        assert np.array_equal(largest_component(Mask.from_array(array)).to_array(), array)
+        assert np.array_equal(large_components(Mask.from_array(array)).to_array(), array)
 
     def test_of_an_empty_mask_is_empty(self):
-        assert largest_component(Mask.from_array(np.zeros((4, 5), bool))).is_empty
-        assert largest_component(Mask(np.zeros((3, 3), bool), 1, 1, (9, 9))).is_empty
+        assert large_components(Mask.from_array(np.zeros((4, 5), bool))).is_empty
+        assert large_components(Mask(np.zeros((3, 3), bool), 1, 1, (9, 9))).is_empty
 
 
 class TestOverlay:

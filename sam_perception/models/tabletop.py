@@ -14,7 +14,7 @@ import torch
 from transformers import Sam2Config, Sam2Model
 
 from sam_perception.frames import RgbdFrame, depth_to_metres
-from sam_perception.masks import Mask, components_at
+from sam_perception.masks import Mask, components_at, large_components
 from sam_perception.models import devices, weights
 from sam_perception.models.base import ModelOptions
 from sam_perception.models.edge_aware import Guide, enlarge, make_guide
@@ -27,6 +27,7 @@ from sam_perception.prompts import FOREGROUND, Prompt
 FAMILY = "tabletop"
 
 _GENEROSITY = 0.5  # added to logits where masks are made of them: on views trained on they are somewhat small
+_ISLAND = 0.2  # of a mask's largest part: smaller ones are the network's slips
 _PARTS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
 
 
@@ -75,12 +76,9 @@ class Tabletop(Sam2):
         prompts: Sequence[Prompt],
         embedding: PromptableEmbedding,
     ) -> list[list[Mask]]:
-        """Without a box or a rough mask, an object is what hangs together with the clicks on it."""
+        """What hangs together with the clicks, where they are all there is; of any other prompt what is no island."""
         answers = super()._masks(logits, scores, prompts, embedding)
-        return [
-            answer if prompt.box is not None or prompt.mask is not None else [_clicked(mask, prompt) for mask in answer]
-            for answer, prompt in zip(answers, prompts, strict=True)
-        ]
+        return [[_whole(mask, prompt) for mask in answer] for answer, prompt in zip(answers, prompts, strict=True)]
 
     def _input_of(self, frame: RgbdFrame) -> torch.Tensor:
         color = torch.from_numpy(frame.color.copy()).to(self._device)
@@ -111,6 +109,8 @@ class Tabletop(Sam2):
         return self.network.prompt_encoder.mask_embed(logits).flatten(2).transpose(1, 2)
 
 
-def _clicked(mask: Mask, prompt: Prompt) -> Mask:
+def _whole(mask: Mask, prompt: Prompt) -> Mask:
     clicks = prompt.point_array[prompt.label_array == FOREGROUND]
-    return components_at(mask, clicks) if len(clicks) else mask
+    if len(clicks) and prompt.box is None and prompt.mask is None:
+        return components_at(mask, clicks)
+    return large_components(mask, _ISLAND)
