@@ -266,9 +266,9 @@ def test_a_name_that_ships_with_the_package_loads_its_folder(network, folder, tm
 
 # The model that ships. Its weights are a result of training: docs/tabletop.md.
 
-LEAST_IOU_BY_CLICK, LEAST_IOU_BY_BOX = 0.80, 0.86
+LEAST_IOU_BY_CLICK, LEAST_IOU_BY_BOX = 0.80, 0.88
 """Means over the sample scene's objects. GrabCut, which was written while looking at real scenes: 0.82 and 0.95."""
-LEAST_IOU_ON_COLOR = 0.75
+LEAST_IOU_ON_COLOR = 0.80
 
 
 @pytest.fixture(scope="module")
