@@ -26,7 +26,7 @@ from sam_perception.prompts import FOREGROUND, Prompt
 
 FAMILY = "tabletop"
 
-_GENEROSITY = 0.5  # added to logits where masks are made of them: on views trained on they are somewhat small
+_GENEROSITY = 0.5  # added to logits where masks are made of them, which come out somewhat small without
 _ISLAND = 0.2  # of a mask's largest part: smaller ones are the network's slips
 _PARTS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
 
