@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sam_perception.grasping.candidates import GraspCandidate, GraspPlan, no_grasp
 from sam_perception.grasping.closing import Grips, closed_on
 from sam_perception.grasping.gripper import Gripper
-from sam_perception.grasping.hypotheses import hypotheses_of
+from sam_perception.grasping.hypotheses import hypotheses_of, level_basis
 from sam_perception.grasping.merits import quality_of
 from sam_perception.grasping.scene import GraspScene
-from sam_perception.grasping.surface import surface_of
-from sam_perception.grasping.sweep import Collision, first_collisions, hidden_share
+from sam_perception.grasping.surface import Surface, surface_of
+from sam_perception.grasping.sweep import Collision, first_collisions, unknown_share
 from sam_perception.grasping.top_down import MIN_POINTS, PREGRASP_M, too_few
 
 _CHECKED = 64  # grasps are checked for collisions in batches of this many, best first
 _MOST_CHECKED = 512
 _NARROW_GAP_M = 0.004  # on each side of the object, between neighbours
 _NARROW_QUALITY = 0.5
-_LEAST_SEEN = 0.7  # of the gripper must not be behind other things
+_LEAST_SEEN = 0.7  # of the gripper must not be where nothing is known
+_UNKNOWN = "behind other things or out of the image"
 _LEAST_QUALITY = 0.015
+_CUT_OFF_QUALITY = 0.5
+_CUT_OFF = "the object reaches the image's border: how large it is there is not known"
+_WIDTHS, _OUTERMOST = 36, (1, 99)  # directions in which an object is measured; percentiles, since points stray
 _APART_M = 0.012
 _APART_COSINE = 0.94
 
@@ -42,6 +48,10 @@ class AntipodalPlanner:
         rejected: dict[str, int] = {}
         grips = closed_on(hypotheses_of(surface, scene, gripper), surface, scene, gripper, rejected)
         quality = quality_of(grips.merits)
+        cut_off = scene.view is not None and scene.view.cuts_object_off
+        if cut_off:
+            quality *= _CUT_OFF_QUALITY
+        notes = (_CUT_OFF,) if cut_off else ()
         weak = quality < _LEAST_QUALITY
         rejected["too weak a grip"] = int(np.count_nonzero(weak))
         order = np.argsort(-quality, kind="stable")[: int(np.count_nonzero(~weak))]
@@ -55,9 +65,10 @@ class AntipodalPlanner:
             if len(chosen) >= max_candidates:
                 break
         if not chosen:
-            return no_grasp(rejected)
+            nothing = no_grasp(rejected, _too_wide(surface, scene, gripper))
+            return dataclasses.replace(nothing, reasons=nothing.reasons + notes)
         chosen.sort(key=lambda i: -quality[i])
-        return GraspPlan(tuple(self._candidate(grips, quality, i) for i in chosen), rejected=rejected)
+        return GraspPlan(tuple(self._candidate(grips, quality, i) for i in chosen), notes, rejected)
 
     def _free(
         self,
@@ -83,10 +94,10 @@ class AntipodalPlanner:
             if kind is not Collision.NONE:
                 rejected[kind.words] = rejected.get(kind.words, 0) + int(np.count_nonzero(collisions == kind))
         free = batch[collisions == Collision.NONE]
-        seen = 1 - hidden_share(grips.poses[free], grips.openings_m[free], scene, gripper)
+        seen = 1 - unknown_share(grips.poses[free], grips.openings_m[free], scene, gripper)
         quality[free] *= seen
         hidden = int(np.count_nonzero(seen <= _LEAST_SEEN))
-        rejected["behind other things"] = rejected.get("behind other things", 0) + hidden
+        rejected[_UNKNOWN] = rejected.get(_UNKNOWN, 0) + hidden
         return free[seen > _LEAST_SEEN]
 
     def _candidate(self, grips: Grips, quality: NDArray[np.float64], i: int) -> GraspCandidate:
@@ -94,6 +105,18 @@ class AntipodalPlanner:
         return GraspCandidate(
             grips.poses[i], float(grips.openings_m[i]), float(quality[i]), PREGRASP_M, self.name, scores
         )
+
+
+def _too_wide(surface: Surface, scene: GraspScene, gripper: Gripper) -> str:
+    """What to say of an object that is wider than the gripper in every level direction; nothing of another."""
+    angles = np.linspace(0, np.pi, _WIDTHS, endpoint=False)
+    level = np.stack([np.cos(angles), np.sin(angles)], axis=1) @ level_basis(scene)
+    low, high = np.percentile(surface.points @ level.T, _OUTERMOST, axis=0)
+    narrowest = float((high - low).min())
+    if narrowest <= gripper.max_opening_m:
+        return ""
+    opens = f"the gripper opens to {1e3 * gripper.max_opening_m:.0f} mm"
+    return f"{1e3 * narrowest:.0f} mm at its narrowest, {opens}"
 
 
 def _differs(poses: NDArray[np.float64], i: int, chosen: list[int]) -> bool:

@@ -91,10 +91,16 @@ def transform_candidate(candidate: GraspCandidate, target_T_camera: ArrayLike) -
     return dataclasses.replace(candidate, camera_T_tcp=transform @ candidate.camera_T_tcp)
 
 
-def no_grasp(rejected: Mapping[str, int]) -> GraspPlan:
-    """The plan without candidates that says what rejected how many hypotheses, most first."""
+def no_grasp(rejected: Mapping[str, int], first: str = "") -> GraspPlan:
+    """The plan without candidates that says what rejected how many hypotheses, most first.
+
+    Args:
+        rejected: count by reason.
+        first: what explains more than the counts, where something does.
+    """
     ranked = sorted(((count, reason) for reason, count in rejected.items() if count), reverse=True)
     detail = ", ".join(f"{count} {reason}" for count, reason in ranked)
+    detail = "; ".join(part for part in (first, detail) if part)
     return GraspPlan((), (f"no safe grasp: {detail or 'the object offers no pair of contacts'}",), dict(rejected))
 
 

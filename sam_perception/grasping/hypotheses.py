@@ -128,7 +128,7 @@ def _walls(surface: Surface, scene: GraspScene) -> Axes:
 
 def _through_center(surface: Surface, scene: GraspScene, gripper: Gripper) -> Axes:
     """Level axes through the middle of the object, and along its box, whatever the normals say."""
-    basis = _level_basis(scene)
+    basis = level_basis(scene)
     angles = np.arange(_YAWS) * np.pi / _YAWS
     level = np.stack([np.cos(angles), np.sin(angles)], axis=1) @ basis
     middles, directions = [np.tile(surface.center, (_YAWS, 1))], [level]
@@ -144,7 +144,7 @@ def _through_center(surface: Surface, scene: GraspScene, gripper: Gripper) -> Ax
     return Axes(joined, all_directions, np.minimum(spans, gripper.max_opening_m - 2 * MIN_GAP_M))
 
 
-def _level_basis(scene: GraspScene) -> NDArray[np.float64]:
+def level_basis(scene: GraspScene) -> NDArray[np.float64]:
     """(2, 3) two unit vectors across the lift and each other."""
     seed = np.eye(3)[int(np.argmin(np.abs(scene.lift)))]
     first = np.cross(scene.lift, seed)

@@ -27,6 +27,7 @@ FREE, OCCUPIED, UNSEEN = 0, 1, 2
 
 _REACH_M = 0.25  # further from the object's box no part of a gripper comes during approach and lift
 _EDGE_PX = 3  # depth of an object bleeds this far over its mask
+_BORDER_PX = 1
 _LATTICE_POINTS = 60_000
 _OBSTACLE_VOXEL_M = 0.004
 _TABLE_M = 0.003  # lower than this over the plane, and twice the noise of the depth, it is the plane
@@ -52,6 +53,18 @@ class View:
         """(H, W) bool: the object's pixels."""
         return self.mask.to_array()
 
+    @property
+    def cuts_object_off(self) -> bool:
+        """Whether the object reaches the image's border, so that there may be more of it."""
+        height, width = self.depth_m.shape
+        rows, columns = self.mask.crop.shape
+        x, y = self.mask.x, self.mask.y
+        return bool(
+            rows
+            and columns
+            and (min(x, y) < _BORDER_PX or x + columns > width - _BORDER_PX or y + rows > height - _BORDER_PX)
+        )
+
     def states(self, points: NDArray[np.floating], margin_m: float = 0.005) -> NDArray[np.uint8]:
         """(N,) FREE, OCCUPIED or UNSEEN of (N, 3) points.
 
@@ -70,6 +83,17 @@ class View:
         """(N,) bool: which of (N, 3) points lie well behind something that is not the object."""
         measured, own = self._looked_up(points)
         return (measured > 0) & ~own & (points[:, 2] - measured > margin_m)
+
+    def is_hidden(self, points: NDArray[np.floating], margin_m: float = 0.02) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 3) points lie well behind something, be it the object."""
+        measured, _ = self._looked_up(points)
+        return (measured > 0) & (points[:, 2] - measured > margin_m)
+
+    def is_outside(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 3) points the image does not show."""
+        height, width = self.depth_m.shape
+        x, y = np.nan_to_num(project(points, self.intrinsics), nan=-1).T
+        return (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
 
     def _looked_up(self, points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(N,) depth where each point is seen, 0 for none; (N,) bool: whether that is the object."""

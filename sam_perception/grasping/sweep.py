@@ -16,6 +16,7 @@ PLANE_MARGIN_M = 0.0015
 OBSTACLE_MARGIN_M = 0.005
 OWN_MARGIN_M = 0.001
 _PALM_FRONT_M = 0.01
+_BACK_M = (0.0, 0.05, 0.1)  # along the approach, where it is asked what is hidden
 
 
 class Collision(enum.IntEnum):
@@ -122,14 +123,15 @@ def in_frames(poses: NDArray[np.float64], points: NDArray[np.floating]) -> NDArr
     return local
 
 
-def hidden_share(
+def unknown_share(
     poses: NDArray[np.float64], openings_m: NDArray[np.float64], scene: GraspScene, gripper: Gripper
 ) -> NDArray[np.float64]:
-    """(K,) how much of the gripper would be where other things hide the view, by the corners of palm and fingers.
+    """(K,) how much of the gripper would be where nothing is known, by the corners of palm and fingers.
 
-    What the object itself hides is taken for what its completion says.
+    That is behind other things, at the grasp or on the way to it whichever is more, and at the grasp out of the image.
+    What the object itself hides is taken for what its completion says, unless the image cuts the object off.
     """
-    if scene.view is None or not len(scene.obstacles) or not len(poses):
+    if scene.view is None or not len(poses):
         return np.zeros(len(poses))
     signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
     centers, halves = gripper.boxes(0.0)
@@ -139,8 +141,16 @@ def hidden_share(
     of_all[:, 1, :, 1] += openings_m[:, None] / 2
     of_all[:, 2, :, 1] -= openings_m[:, None] / 2
     points = of_all.reshape(len(poses), -1, 3) @ poses[:, :3, :3].transpose(0, 2, 1) + poses[:, None, :3, 3]
-    hidden = scene.view.is_hidden_by_others(points.reshape(-1, 3))
-    return np.asarray(hidden.reshape(len(poses), -1).mean(axis=1))
+    shares = []
+    for back_m in _BACK_M:
+        there = (points - back_m * poses[:, None, :3, 2]).reshape(-1, 3)
+        unknown = scene.view.is_hidden_by_others(there)
+        if back_m == 0:
+            unknown |= scene.view.is_outside(there)
+            if scene.view.cuts_object_off:
+                unknown |= scene.view.is_hidden(there)
+        shares.append(unknown.reshape(len(poses), -1).mean(axis=1))
+    return np.max(shares, axis=0)
 
 
 def _touches_obstacles(

@@ -128,3 +128,19 @@ def test_behind_another_thing_is_hidden_but_not_behind_the_object_itself() -> No
         v, u = rows[len(rows) // 2], columns[len(rows) // 2]
         behind.append((view.depth_m[v, u] + 0.04) * np.array([(u - cx) / fx, (v - cy) / fy, 1.0]))
     assert seen.is_hidden_by_others(np.stack(behind)).tolist() == [False, True]
+
+
+def test_object_cut_off_by_the_image_is_said_to_be_and_rated_lower() -> None:
+    view, frame, geometry = _measured(TARGET)
+    assert frame.intrinsics is not None
+    columns = np.nonzero((view.objects == 1).any(axis=0))[0]
+    width = int(columns[0] + 0.8 * (columns[-1] - columns[0]))
+    fx, fy, cx, cy = D435
+    color, depth = (np.ascontiguousarray(image[:, :width]) for image in (frame.color, frame.depth))
+    cut = RgbdFrame(color, depth, CameraIntrinsics(width, 480, fx, fy, cx, cy))
+    whole_plan = plan_grasps(frame, geometry, FRANKA)
+    cut_plan = plan_grasps(cut, measure_object(cut, Mask.from_array(view.objects[:, :width] == 1)), FRANKA)
+    assert whole_plan.reasons == ()
+    assert "the image's border" in cut_plan.reasons[-1]
+    best = max((candidate.quality for candidate in cut_plan.candidates), default=0.0)
+    assert best < 0.6 * whole_plan.candidates[0].quality
