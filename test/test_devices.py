@@ -157,7 +157,7 @@ def test_the_model_reports_memory_that_ran_out(monkeypatch):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     model = types.SimpleNamespace(
-        name="m", device="cuda:0", _answer=exhausted, _device="cpu", _encoder=None, _input_of=exhausted
+        name="m", device="cuda:0", predict=exhausted, _device="cpu", _encoder=None, _input_of=exhausted
     )
     frame = RgbdFrame(np.zeros((4, 6, 3), np.uint8))
     with pytest.raises(ModelUnavailableError, match=r"encoding a 6x4 image on cuda:0 .*2.00 GiB.*smaller model"):

@@ -30,7 +30,7 @@ class Architecture:
         decoder_heads: attention heads of the decoder.
     """
 
-    input_size: int = 384
+    input_size: int = 512
     width: int = 32
     blocks: tuple[int, int, int, int] = (1, 2, 5, 2)
     window: int = 8

@@ -127,7 +127,8 @@ def test_run_one_node_with_ros_arguments_until_ctrl_c(start):
 
 @pytest.fixture
 def system(start):
-    process, log = start(*COMMAND, "up", "-p", "camera:rate_hz:=10.0")
+    # grabcut, because it is the quickest to load; test_cli's demo starts the default.
+    process, log = start(*COMMAND, "up", "--model", "grabcut", "-p", "camera:rate_hz:=10.0")
     until(lambda: "success=True" in run(*SEGMENT, POINT).stdout, log.read_text)
     return process, log
 

@@ -83,7 +83,7 @@ def test_the_default_fits_what_may_ship():
     with torch.device("meta"):
         network = Sam2Model(config)
     assert 2 * sum(each.numel() for each in network.state_dict().values()) < 12e6
-    assert config.vision_config.backbone_feature_sizes == [[96, 96], [48, 48], [24, 24]]
+    assert config.vision_config.backbone_feature_sizes == [[128, 128], [64, 64], [32, 32]]
     assert network.vision_encoder.backbone.patch_embed.projection.in_channels == 8
     global_blocks = [i for i, block in enumerate(network.vision_encoder.backbone.blocks) if block.window_size == 0]
     assert global_blocks == list(Architecture().global_blocks)

@@ -69,7 +69,7 @@ def test_a_model_comes_out_and_more_steps_go_on_from_it(config, tmp_path, capsys
 
 def test_processes_that_read_views_come_after_every_phase(config, tmp_path):
     # In a process of its own: readers that were forked after OpenCV had run in threads waited for ever.
-    config.write_text(config.read_text().replace("workers: 0", "workers: 2"))
+    config.write_text(config.read_text().replace("workers: 0", "workers: 1"))
     command = ["train", "--config", str(config), "--out", str(tmp_path / "out"), "--device", "cpu"]
     script = f"import cv2, numpy; cv2.distanceTransform(numpy.ones((2000, 2000), 'uint8'), 2, 5); {_RUN_CLI}"
     done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, timeout=300)
