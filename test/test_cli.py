@@ -24,6 +24,9 @@ EASY = "soup can"
 NEEDS_TORCH = pytest.mark.skipif(find_spec("transformers") is None, reason="torch and transformers are not installed")
 
 
+SEGMENT = ("segment", "--model", "grabcut")  # the quickest to load; what the README lists is tested with the default
+
+
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "sam_perception", *map(str, arguments)],
@@ -94,7 +97,7 @@ def test_segment_writes_what_the_readme_lists(tmp_path: Path) -> None:
 
 
 def test_cloud_has_the_colours_of_its_pixels_and_lies_on_the_object(tmp_path: Path) -> None:
-    done = run("segment", "--color", COLOR, "--depth", DEPTH, "--camera", CAMERA, *click(), "--out", tmp_path)
+    done = run(*SEGMENT, "--color", COLOR, "--depth", DEPTH, "--camera", CAMERA, *click(), "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     points, colors = read_ply(tmp_path / "cloud_1.ply")
     camera = json.loads(CAMERA.read_text())
@@ -105,7 +108,7 @@ def test_cloud_has_the_colours_of_its_pixels_and_lies_on_the_object(tmp_path: Pa
 
 
 def test_overlay_shows_the_image_with_the_mask_tinted(tmp_path: Path) -> None:
-    assert run("segment", "--color", COLOR, *box(), "--out", tmp_path).returncode == 0
+    assert run(*SEGMENT, "--color", COLOR, *box(), "--out", tmp_path).returncode == 0
     overlay, color = cv2.imread(str(tmp_path / "overlay.png")), cv2.imread(str(COLOR))
     mask = cv2.imread(str(tmp_path / "mask_1.png"), cv2.IMREAD_UNCHANGED) > 0
     assert overlay.shape == color.shape
@@ -116,7 +119,7 @@ def test_overlay_shows_the_image_with_the_mask_tinted(tmp_path: Path) -> None:
 
 
 def test_colour_alone_works_and_says_what_is_missing(tmp_path: Path) -> None:
-    done = run("segment", "--color", COLOR, *box(), "--out", tmp_path)
+    done = run(*SEGMENT, "--color", COLOR, *box(), "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "--depth" in done.stdout
     assert "--camera" in done.stdout
@@ -126,7 +129,7 @@ def test_colour_alone_works_and_says_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_json_is_the_file_and_nothing_else(tmp_path: Path) -> None:
-    done = run("segment", "--color", COLOR, "--depth", DEPTH, "--camera", CAMERA, *box(), "--out", tmp_path, "--json")
+    done = run(*SEGMENT, "--color", COLOR, "--depth", DEPTH, "--camera", CAMERA, *box(), "--out", tmp_path, "--json")
     assert json.loads(done.stdout) == json.loads((tmp_path / "result.json").read_text())
 
 
@@ -134,7 +137,7 @@ def test_grasps_lie_at_their_objects_and_are_written_as_matrix_and_quaternion(tm
     names = ("navy mug", "soup can", "green block")
     files = ["--color", COLOR, "--depth", DEPTH, "--camera", CAMERA]
     asked = [*box(names[0]), "--next", *box(names[1]), "--next", *box(names[2])]
-    done = run("segment", *files, *asked, "--grasps", 3, "--gripper", "robotiq_2f85", "--out", tmp_path, "--json")
+    done = run(*SEGMENT, *files, *asked, "--grasps", 3, "--gripper", "robotiq_2f85", "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert (result["gripper"], result["planner"]) == ("robotiq_2f85", "antipodal")
@@ -160,7 +163,7 @@ def test_grasps_lie_at_their_objects_and_are_written_as_matrix_and_quaternion(tm
 def test_grasps_are_a_line_for_each_object(tmp_path: Path) -> None:
     """The bowl is wider than any gripper, and is held by its rim."""
     files = ["--color", COLOR, "--depth", DEPTH, "--camera", CAMERA]
-    done = run("segment", *files, *box("teal bowl"), "--grasps", "--planner", "top_down", "--out", tmp_path)
+    done = run(*SEGMENT, *files, *box("teal bowl"), "--grasps", "--planner", "top_down", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     (entry,) = json.loads((tmp_path / "result.json").read_text())["objects"]
     line = done.stdout.splitlines()[1].strip()
@@ -175,7 +178,7 @@ def test_an_object_without_depth_on_a_table_is_estimated_and_no_error(tmp_path: 
     depth[around > 0] = 0
     cv2.imwrite(str(tmp_path / "depth.png"), depth)
     files = ["--color", COLOR, "--depth", tmp_path / "depth.png", "--camera", CAMERA]
-    done = run("segment", *files, *box(), "--grasps", "--out", tmp_path / "out")
+    done = run(*SEGMENT, *files, *box(), "--grasps", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     (entry,) = json.loads((tmp_path / "out" / "result.json").read_text())["objects"]
     assert any("estimated" in reason for reason in entry["reasons"])
@@ -186,7 +189,7 @@ def test_an_object_without_depth_on_a_table_is_estimated_and_no_error(tmp_path: 
 def test_multimask_writes_candidates_best_first(tmp_path: Path) -> None:
     name = "navy mug"
     files = ["--color", COLOR, "--depth", DEPTH, "--camera", CAMERA]
-    done = run("segment", *files, *click(name), "--multimask", "--out", tmp_path)
+    done = run(*SEGMENT, *files, *click(name), "--multimask", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     (entry,) = json.loads((tmp_path / "result.json").read_text())["objects"]
     candidates = entry.get("candidates", [entry])
@@ -198,17 +201,17 @@ def test_multimask_writes_candidates_best_first(tmp_path: Path) -> None:
 
 def test_background_point_takes_part_of_the_box_away(tmp_path: Path) -> None:
     x, y = OBJECTS[EASY]["click"]
-    assert run("segment", "--color", COLOR, *box(), "--out", tmp_path).returncode == 0
+    assert run(*SEGMENT, "--color", COLOR, *box(), "--out", tmp_path).returncode == 0
     assert cv2.imread(str(tmp_path / "mask_1.png"), 0)[y, x] == 255
-    assert run("segment", "--color", COLOR, *box(), "--point", f"{x},{y},0", "--out", tmp_path).returncode == 0
+    assert run(*SEGMENT, "--color", COLOR, *box(), "--point", f"{x},{y},0", "--out", tmp_path).returncode == 0
     assert cv2.imread(str(tmp_path / "mask_1.png"), 0)[y, x] == 0
 
 
 def test_a_second_answer_replaces_the_first_and_leaves_other_files_alone(tmp_path: Path) -> None:
     files = ["--color", COLOR, "--depth", DEPTH, "--camera", CAMERA]
-    assert run("segment", *files, *box(), "--next", *box("teal bowl"), "--out", tmp_path).returncode == 0
+    assert run(*SEGMENT, *files, *box(), "--next", *box("teal bowl"), "--out", tmp_path).returncode == 0
     (tmp_path / "mask_99.png").write_text("somebody else's")
-    assert run("segment", "--color", COLOR, *box(), "--out", tmp_path).returncode == 0
+    assert run(*SEGMENT, "--color", COLOR, *box(), "--out", tmp_path).returncode == 0
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"mask_1.png", "mask_99.png", "overlay.png", "result.json"}
 
@@ -276,7 +279,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(bad_files: Path, arguments: l
     options.pop(option, None)
     changed = [] if value == [None] else [option, *(part.format(bad=bad_files) for part in value)]
     unchanged = [part for pair in options.items() for part in pair]
-    done = run("segment", *unchanged, *click(), *changed, SAM_PERCEPTION_HOME=str(bad_files))
+    done = run(*SEGMENT, *unchanged, *click(), *changed, SAM_PERCEPTION_HOME=str(bad_files))
     assert done.returncode == 2
     assert done.stdout == ""
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
@@ -288,7 +291,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(bad_files: Path, arguments: l
 def test_no_depth_inside_the_mask_is_an_error_but_the_masks_are_written(bad_files: Path) -> None:
     out = bad_files / "out"
     files = ["--color", COLOR, "--depth", bad_files / "no_depth.png", "--camera", CAMERA]
-    done = run("segment", *files, *box(), "--out", out)
+    done = run(*SEGMENT, *files, *box(), "--out", out)
     assert done.returncode == 2
     assert len(done.stderr.strip().splitlines()) == 1
     assert "no depth inside the mask of object 1" in done.stderr
@@ -299,7 +302,7 @@ def test_no_depth_inside_the_mask_is_an_error_but_the_masks_are_written(bad_file
 
 
 def test_grasps_without_depth_are_refused_in_a_sentence(tmp_path: Path) -> None:
-    done = run("segment", "--color", COLOR, *box(), "--grasps", "--out", tmp_path)
+    done = run(*SEGMENT, "--color", COLOR, *box(), "--grasps", "--out", tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.strip().splitlines()) == 1
     for word in ("--grasps", "--depth", "--camera"):
@@ -308,14 +311,14 @@ def test_grasps_without_depth_are_refused_in_a_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--point", "10"], ["--point", "a,b"], ["--point", "1,2,7"], ["--box", "1,2,3"]])
 def test_unreadable_prompt_shows_the_expected_form(tmp_path: Path, arguments: list[str]) -> None:
-    done = run("segment", "--color", COLOR, *arguments, "--out", tmp_path)
+    done = run(*SEGMENT, "--color", COLOR, *arguments, "--out", tmp_path)
     assert done.returncode == 2
     assert "expected" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
 def test_a_prompt_is_asked_for(tmp_path: Path) -> None:
-    done = run("segment", "--color", COLOR, "--out", tmp_path)
+    done = run(*SEGMENT, "--color", COLOR, "--out", tmp_path)
     assert (done.returncode, "--point" in done.stderr) == (2, True)
 
 
