@@ -14,12 +14,11 @@ import numpy as np
 
 from sam_perception.evaluation.pick_runs import PickRun
 from sam_perception.evaluation.picks import CLUTTER, ISOLATED, REASONS, Attempt
+from sam_perception.evaluation.text_tables import Table, aligned
 
 RESAMPLES = 4000
 COVERAGE = 0.95
 TURNED_DEG = 30.0  # an object that turns more between the fingers is held, but no longer where one thinks
-
-Table = list[list[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +88,12 @@ def summary_lines(run: PickRun) -> list[str]:
         table: Table = [["", "masks", "picked", "rate", "95 % interval", *REASONS, "colliding"]]
         table += [_row(planner, masks, group) for (k, planner, masks), group in groups if k == kind]
         if len(table) > 1:
-            lines += [f"{kind}: {_what(kind, run.attempts)}", *_aligned(table, left=2), ""]
+            lines += [f"{kind}: {_what(kind, run.attempts)}", *aligned(table, left=2), ""]
             lines += [line for (k, *names), group in groups if k == kind for line in _notes(k, names, group)]
             lines.append("")
     times: Table = [["milliseconds, medians", "masks", "encode", "mask", "geometry", "grasp", "click to grasp"]]
     times += [[planner, masks, *_times(group)] for (planner, masks), group in _by(run.attempts, _planner_and_masks)]
-    return [*lines, *_aligned(times, left=2), "", *_families(run)]
+    return [*lines, *aligned(times, left=2), "", *_families(run)]
 
 
 def _described(kind: str, planner: str, masks: str, group: list[Attempt]) -> dict[str, Any]:
@@ -175,7 +174,7 @@ def _families(run: PickRun) -> list[str]:
     for family, members in worst_first:
         cells = [[a for a in members if (a.kind, a.masks) == key] for key in kinds]
         table.append([family, *(f"{sum(a.picked for a in cell)}/{len(cell)}" if cell else "-" for cell in cells)])
-    return _aligned(table, left=1) if ours else []
+    return aligned(table, left=1) if ours else []
 
 
 def _what(kind: str, attempts: Sequence[Attempt]) -> str:
@@ -231,15 +230,3 @@ def _cell(value: Any) -> Any:
 def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
     """JSON has no NaN."""
     return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
-
-
-def _aligned(table: Table, left: int) -> list[str]:
-    """Rows as lines: the first columns flush left, numbers flush right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]

@@ -10,10 +10,9 @@ from typing import Any
 
 from sam_perception.evaluation.metrics import Summary, summarize
 from sam_perception.evaluation.segmentation import BOX, Evaluation, ObjectResult
+from sam_perception.evaluation.text_tables import Table, aligned
 
 OBJECTS_IN_A_TABLE = 60  # beyond it a terminal shows categories
-
-Table = list[list[str]]
 
 
 def title_of(kind: str) -> str:
@@ -72,15 +71,15 @@ def summary_lines(evaluations: Sequence[Evaluation]) -> list[str]:
                 numbers = overlap.mean, overlap.median, overlap.worst_tenth, _boundary_f1(evaluation.results, kind).mean
                 table.append([title, evaluation.model, *(f"{number:.3f}" for number in numbers)])
                 title = ""
-    return [*_aligned(table, left=2), *map(_timing_line, evaluations)]
+    return [*aligned(table, left=2), *map(_timing_line, evaluations)]
 
 
 def object_lines(evaluations: Sequence[Evaluation]) -> list[str]:
     """IoU of each object; of many objects the mean of each category, worst first."""
     models = " / ".join(evaluation.model for evaluation in evaluations)
     if len(evaluations[0].results) <= OBJECTS_IN_A_TABLE:
-        return [f"IoU of each object, {models}", *_aligned(_object_table(evaluations), left=2)]
-    return [f"mean IoU by category, {models}, worst first", *_aligned(_category_table(evaluations), left=1)]
+        return [f"IoU of each object, {models}", *aligned(_object_table(evaluations), left=2)]
+    return [f"mean IoU by category, {models}, worst first", *aligned(_category_table(evaluations), left=1)]
 
 
 def _object_table(evaluations: Sequence[Evaluation]) -> Table:
@@ -127,15 +126,3 @@ def _timing_line(evaluation: Evaluation) -> str:
         f"{timing.prompt_ms:.1f} ms, all {timing.objects_per_scene:g} objects of a scene {timing.scene_ms:.1f} ms "
         "(medians)"
     )
-
-
-def _aligned(table: Table, left: int) -> list[str]:
-    """Rows as lines: the first columns flush left, numbers flush right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]

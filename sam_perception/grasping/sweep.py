@@ -65,7 +65,7 @@ def first_collisions(
     result[_touches_plane(poses, openings_m, scene, gripper)] = Collision.PLANE
     for kind, hits in (
         (Collision.OBSTACLE, _touches_obstacles(poses, openings_m, scene.obstacles, gripper, pregrasp_m)),
-        (Collision.OBJECT, touches_own(poses, openings_m, scene.cloud if own is None else own, gripper, pregrasp_m)),
+        (Collision.OBJECT, touches_own(poses, openings_m, scene.cloud if own is None else own, gripper)),
         (Collision.LIFT, _touches_when_lifted(poses, openings_m, scene, gripper)),
     ):
         result[hits & (result == Collision.NONE)] = kind
@@ -181,7 +181,6 @@ def touches_own(
     openings_m: NDArray[np.float64],
     points: NDArray[np.floating],
     gripper: Gripper,
-    pregrasp_m: float,
 ) -> NDArray[np.bool_]:
     """(K,) bool: a point of the object is in what the fingers or the palm sweep until they stand at the grasp."""
     if not len(points) or not len(poses):
