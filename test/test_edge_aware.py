@@ -42,6 +42,18 @@ def test_outlines_move_to_the_edge_of_the_colours(size):
     assert iou(guided, mask) > iou(bilinear, mask) + 0.02
 
 
+def test_colours_correct_what_the_network_doubts_far_from_any_edge():
+    """A lobe of table that the network took weakly is given back, a part that it weakly left out is taken."""
+    mask = disc(240, 320, radius=60)
+    doubtful = low_resolution(mask)
+    doubtful[..., 20:28, 32:40] = 0.8  # on the table, right of the disc
+    doubtful[..., 20:28, 17:22] = -0.8  # on the disc, left of its middle
+    guided = enlarge(doubtful, make_guide(torch.from_numpy(picture(mask, np.random.default_rng(4)))))[0, 0].numpy() > 0
+    bilinear = torch.nn.functional.interpolate(doubtful, (240, 320), mode="bilinear", align_corners=False)
+    assert iou(bilinear[0, 0].numpy() > 0, mask) < 0.75
+    assert iou(guided, mask) > 0.95
+
+
 def test_without_edges_the_mask_stays_where_the_network_put_it():
     mask = disc(240, 320, radius=50)
     logits = low_resolution(mask)

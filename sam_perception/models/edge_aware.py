@@ -1,7 +1,9 @@
-"""Enlarges low-resolution masks along the edges of the colour image: the guided filter, as tensors on the device.
+"""Enlarges low-resolution masks by what the colour image says: which colours the object has, and where they end.
 
-He, Sun, Tang, "Guided image filtering", TPAMI 2013, with three guide channels; its coefficients are found on a smaller
-image and enlarged, as in He, Sun, "Fast guided filter", 2015.
+First each pixel's logit moves by what its colour is worth as evidence, from histograms of the colours inside and around
+the mask, as in Rother, Kolmogorov, Blake, "GrabCut", 2004, but in one step and without a cut. Then the guided filter
+draws the outline: He, Sun, Tang, "Guided image filtering", TPAMI 2013, with three guide channels; its coefficients are
+found on a smaller image and enlarged, as in He, Sun, "Fast guided filter", 2015. All are tensors on the device.
 """
 
 from __future__ import annotations
@@ -19,6 +21,11 @@ _UNLIKELY = -4.0  # low-resolution logits below which nothing can come of a pixe
 _MARGIN = 2 * _RADIUS + 2  # working pixels that a pixel reaches into, through two windows and an interpolation
 _SURE = 1e-4  # probabilities nearer to 0 and 1 count as this near
 
+_LEVELS = 16  # of red, green and blue that histograms tell apart
+_DOUBTS = 5.0  # pixels of each colour that speak neither for nor against the object
+_CONFIDENCE = 3.0  # on logits before their pixels are counted, so that blurred outlines count less
+_STRONGEST_EVIDENCE = 3.0  # log odds that a colour is worth at most
+
 
 @dataclasses.dataclass(frozen=True)
 class Guide:
@@ -30,6 +37,7 @@ class Guide:
         small: (1, 3, h, w) float32 0..1, at the working size, which a last pixel may exceed.
         mean: (1, 3, h, w) of its windows.
         inverse: (1, 3, 3, h, w) inverse covariance of its windows.
+        bins: (h, w) int32, which bin of the colour histogram each pixel belongs to.
     """
 
     color: torch.Tensor
@@ -37,11 +45,12 @@ class Guide:
     small: torch.Tensor
     mean: torch.Tensor
     inverse: torch.Tensor
+    bins: torch.Tensor
 
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""
-        tensors = (self.color, self.small, self.mean, self.inverse)
+        tensors = (self.color, self.small, self.mean, self.inverse, self.bins)
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
@@ -57,7 +66,9 @@ def make_guide(color: torch.Tensor) -> Guide:
     products = small[:, :, None] * small[:, None]
     covariance = _window_mean(products.flatten(1, 2)).unflatten(1, (3, 3)) - mean[:, :, None] * mean[:, None]
     identity = torch.eye(3, device=color.device)[None, :, :, None, None]
-    return Guide(color, factor, small, mean, _inverse_3x3(covariance + _SMOOTHNESS * identity))
+    red, green, blue = (_LEVELS * small[0]).int().clamp(0, _LEVELS - 1)
+    bins = (red * _LEVELS + green) * _LEVELS + blue
+    return Guide(color, factor, small, mean, _inverse_3x3(covariance + _SMOOTHNESS * identity), bins)
 
 
 def enlarge(logits: torch.Tensor, guide: Guide) -> torch.Tensor:
@@ -100,7 +111,8 @@ def _refined(logits: torch.Tensor, guide: Guide, region: tuple[slice, slice], co
         for part, side in zip(region, guide.color.shape[1:], strict=True)
     )
     places = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1)[None]
-    probability = F.grid_sample(logits, places, padding_mode="border", align_corners=False).sigmoid()
+    sampled = F.grid_sample(logits, places, padding_mode="border", align_corners=False)
+    probability = (sampled + _color_evidence(sampled[0, 0], guide.bins[region])).sigmoid()
     means = _window_mean(torch.cat([probability, small * probability], dim=1))
     mean, covariance = means[:, :1], means[:, 1:] - guide_mean * means[:, :1]
     slope = (guide.inverse[crop] * covariance[:, None]).sum(dim=2)
@@ -109,6 +121,21 @@ def _refined(logits: torch.Tensor, guide: Guide, region: tuple[slice, slice], co
     full = F.interpolate(coefficients, scale_factor=guide.factor, mode="bilinear", align_corners=False)[0]
     full = full[:, : color.shape[1], : color.shape[2]]
     return torch.logit(full[3:] + (full[:3] * (color.float() / 255)).sum(dim=0, keepdim=True), eps=_SURE)
+
+
+def _color_evidence(logits: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
+    """(h, w) log odds that each pixel's colour alone gives, of the colours inside and outside a mask's (h, w) logits."""
+    inside = (_CONFIDENCE * logits).sigmoid().flatten()
+    pixels = torch.stack([inside, 1 - inside])
+    counts = pixels.new_zeros(2, _LEVELS**3).index_add_(1, bins.flatten(), pixels)
+    spread = counts.new_tensor([0.25, 0.5, 0.25])
+    kernel = spread[:, None, None] * spread[:, None] * spread
+    counts = F.conv3d(counts.view(2, 1, _LEVELS, _LEVELS, _LEVELS), kernel[None, None], padding=1).flatten(1)
+    totals = pixels.sum(dim=1, keepdim=True).clamp(min=1)
+    # The doubts fall to both sides in proportion to their sizes, which leaves the odds of a colour not seen at 1.
+    likelihood = (counts / totals + _DOUBTS / totals.sum()).log()
+    odds = (likelihood[0] - likelihood[1]).clamp(-_STRONGEST_EVIDENCE, _STRONGEST_EVIDENCE)
+    return odds[bins.long()]
 
 
 def _window_mean(maps: torch.Tensor) -> torch.Tensor:

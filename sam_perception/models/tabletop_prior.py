@@ -47,8 +47,8 @@ def surfaces(image: torch.Tensor) -> torch.Tensor:
         numbers = np.where(keep, np.minimum(np.cumsum(keep), np.iinfo(np.int16).max), 0).astype(np.int16)
         level[:] = numbers[labels] if count > 1 else 0
     # The largest of each 2x2: a surface has lost a pixel all around to the slope at its edges.
-    halved = numbered.reshape(len(SCALES), side // 2, 2, side // 2, 2).max(axis=(2, 4))
-    return torch.from_numpy(halved).to(image.device)
+    pairs = np.maximum(numbered[:, ::2], numbered[:, 1::2])
+    return torch.from_numpy(np.maximum(pairs[..., ::2], pairs[..., 1::2])).to(image.device)
 
 
 def prior_logits(numbered: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
