@@ -124,7 +124,7 @@ def _refined(logits: torch.Tensor, guide: Guide, region: tuple[slice, slice], co
 
 
 def _color_evidence(logits: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
-    """(h, w) log odds that each pixel's colour alone gives, of the colours inside and outside a mask's (h, w) logits."""
+    """(h, w) log odds that its colour alone gives each pixel, of the colours inside and outside a mask's logits."""
     inside = (_CONFIDENCE * logits).sigmoid().flatten()
     pixels = torch.stack([inside, 1 - inside])
     counts = pixels.new_zeros(2, _LEVELS**3).index_add_(1, bins.flatten(), pixels)
