@@ -294,7 +294,7 @@ class _Picker:
         plan = plan_grasps(view.frame, seen.geometry, self._gripper, where.planner, MAX_CANDIDATES)
         times = dataclasses.replace(seen.times, grasp_ms=1e3 * (time.perf_counter() - start))
         if where.kind == CLUTTER:
-            plan = _good_enough(plan, self._plan.least_quality)
+            plan = plan.at_least(self._plan.least_quality)
         poses = [view.table_T_camera @ candidate.camera_T_tcp for candidate in plan.candidates]
         colliding = sum(
             physics.contacts(pose, candidate.width_m, candidate.pregrasp_distance_m, where.label).is_collision
@@ -371,14 +371,6 @@ class _Segmented:
     geometry: ObjectGeometry
     overlap: float
     times: PickTimes
-
-
-def _good_enough(plan: GraspPlan, least_quality: float) -> GraspPlan:
-    """The plan, or one without candidates where the best of them is too poor to be tried among other things."""
-    if not plan.candidates or plan.candidates[0].quality >= least_quality:
-        return plan
-    best = f"the best grasp has quality {plan.candidates[0].quality:.2f}, less than {least_quality:g}"
-    return dataclasses.replace(plan, candidates=(), reasons=(best, *plan.reasons))
 
 
 def _reason(result: PickResult | None, overlap: float) -> str:

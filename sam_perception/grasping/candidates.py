@@ -76,6 +76,15 @@ class GraspPlan:
     reasons: tuple[str, ...] = ()
     rejected: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
+    def at_least(self, quality: float) -> GraspPlan:
+        """The plan without its candidates of less than a quality; where none is left, a reason says so."""
+        kept = tuple(candidate for candidate in self.candidates if candidate.quality >= quality)
+        if kept or not self.candidates:
+            return dataclasses.replace(self, candidates=kept)
+        best = max(candidate.quality for candidate in self.candidates)
+        poor = f"no safe grasp: the best has quality {best:.2f}, less than {quality:g}"
+        return dataclasses.replace(self, candidates=(), reasons=(poor, *self.reasons))
+
 
 def transform_candidate(candidate: GraspCandidate, target_T_camera: ArrayLike) -> GraspCandidate:
     """The same grasp in another frame; its ``camera_T_tcp`` then takes points of the TCP to that frame.

@@ -240,7 +240,8 @@ class SamGraspNode(ManagedNode):
         planner = self._settings.planner(self.parameters.planner)
         gripper = self._settings.gripper(self.parameters.gripper)
         geometries = [objects.geometries[number] for number in numbers]
-        plans = [objects.plan(number, planner, gripper, max_candidates) for number in numbers]
+        least = self.parameters.least_quality
+        plans = [objects.plan(number, planner, gripper, max_candidates).at_least(least) for number in numbers]
         reasons = [
             (geometry.cloud.mask.object_id, reason)
             for geometry, plan in zip(geometries, plans, strict=True)

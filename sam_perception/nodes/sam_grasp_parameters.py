@@ -96,6 +96,13 @@ SAM_GRASP_PARAMETERS = (
         maximum=1000,
     ),
     Parameter(
+        "least_quality",
+        0.1,
+        "Grasps of less quality are not handed out; 0: all are.",
+        minimum=0.0,
+        maximum=1.0,
+    ),
+    Parameter(
         "segment_timeout_s",
         30.0,
         "How long grasp_at waits for sam's mask, seconds; the first image of a large model takes long on a CPU.",

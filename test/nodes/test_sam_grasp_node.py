@@ -694,6 +694,15 @@ class TestPlanGrasps:
         answer = self.ask(client)
         assert answer.success and f"object {box}: no safe grasp" in answer.message
 
+    def test_poor_grasps_are_not_handed_out(self, rig, client):
+        self.segmented(rig, "soup can")
+        assert rig.node.set_parameters([Parameter("least_quality", value=0.5)])[0].successful
+        assert [each.quality for each in self.ask(client).grasps.candidates] == pytest.approx([0.8])
+        assert rig.node.set_parameters([Parameter("least_quality", value=0.9)])[0].successful
+        answer = self.ask(client)
+        assert not answer.success and not answer.grasps.candidates
+        assert "no safe grasp: the best has quality 0.80, less than 0.9" in answer.message
+
     def test_without_tf_it_says_so(self, rig, client):
         self.segmented(rig, "soup can")
         assert rig.node.set_parameters([Parameter("target_frame", value="moon"), Parameter("tf_timeout_s", value=0.0)])
