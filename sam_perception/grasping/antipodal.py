@@ -14,16 +14,18 @@ from sam_perception.grasping.hypotheses import hypotheses_of, level_basis
 from sam_perception.grasping.merits import quality_of
 from sam_perception.grasping.scene import GraspScene
 from sam_perception.grasping.surface import Surface, surface_of
-from sam_perception.grasping.sweep import Collision, first_collisions, unknown_share
+from sam_perception.grasping.sweep import Collision, first_collisions
 from sam_perception.grasping.top_down import MIN_POINTS, PREGRASP_M, too_few
+from sam_perception.grasping.unseen import may_meet_unseen, unknown_share
 
 _CHECKED = 64  # grasps are checked for collisions in batches of this many, best first
 _MOST_CHECKED = 512
 _NARROW_GAP_M = 0.004  # on each side of the object, between neighbours
 _NARROW_QUALITY = 0.5
 _LEAST_SEEN = 0.7  # of the gripper must not be where nothing is known
-_UNKNOWN = "behind other things or out of the image"
+_UNKNOWN, _UNSEEN = "behind other things or out of the image", "where something unseen may stand"
 _LEAST_QUALITY = 0.015
+_WEAKEST = 0.003  # of an object that fits and offers nothing better
 _CUT_OFF_QUALITY = 0.5
 _CUT_OFF = "the object reaches the image's border: how large it is there is not known"
 _WIDTHS, _OUTERMOST = 36, (1, 99)  # directions in which an object is measured; percentiles, since points stray
@@ -52,23 +54,41 @@ class AntipodalPlanner:
         if cut_off:
             quality *= _CUT_OFF_QUALITY
         notes = (_CUT_OFF,) if cut_off else ()
-        weak = quality < _LEAST_QUALITY
-        rejected["too weak a grip"] = int(np.count_nonzero(weak))
-        order = np.argsort(-quality, kind="stable")[: int(np.count_nonzero(~weak))]
-        chosen: list[int] = []
-        for start in range(0, min(len(order), _MOST_CHECKED), _CHECKED):
-            batch = order[start : start + _CHECKED]
-            free = self._free(grips, quality, batch, scene, gripper, surface.points, rejected)
-            for i in free:
-                if len(chosen) < max_candidates and _differs(grips.poses, int(i), chosen):
-                    chosen.append(int(i))
-            if len(chosen) >= max_candidates:
-                break
+        rejected["too weak a grip"] = int(np.count_nonzero(quality < _WEAKEST))
+        order = np.argsort(-quality, kind="stable")
+        strong, all_told = (int(np.count_nonzero(quality >= least)) for least in (_LEAST_QUALITY, _WEAKEST))
+        own = surface.points
+        chosen = self._chosen(grips, quality, order[:strong], scene, gripper, own, max_candidates, rejected)
         if not chosen:
-            nothing = no_grasp(rejected, _too_wide(surface, scene, gripper))
-            return dataclasses.replace(nothing, reasons=nothing.reasons + notes)
+            too_wide = _too_wide(surface, scene, gripper)
+            weak = order[strong:all_told][: 0 if too_wide else _CHECKED]
+            chosen = self._chosen(grips, quality, weak, scene, gripper, own, max_candidates, rejected)
+            if not chosen:
+                nothing = no_grasp(rejected, too_wide)
+                return dataclasses.replace(nothing, reasons=nothing.reasons + notes)
         chosen.sort(key=lambda i: -quality[i])
         return GraspPlan(tuple(self._candidate(grips, quality, i) for i in chosen), notes, rejected)
+
+    def _chosen(
+        self,
+        grips: Grips,
+        quality: NDArray[np.float64],
+        order: NDArray[np.intp],
+        scene: GraspScene,
+        gripper: Gripper,
+        own: NDArray[np.float32],
+        most: int,
+        rejected: dict[str, int],
+    ) -> list[int]:
+        """The first ``most`` in an order that collide with nothing and differ from each other."""
+        chosen: list[int] = []
+        for start in range(0, min(len(order), _MOST_CHECKED), _CHECKED):
+            for i in self._free(grips, quality, order[start : start + _CHECKED], scene, gripper, own, rejected):
+                if len(chosen) < most and _differs(grips.poses, int(i), chosen):
+                    chosen.append(int(i))
+            if len(chosen) >= most:
+                break
+        return chosen
 
     def _free(
         self,
@@ -94,6 +114,9 @@ class AntipodalPlanner:
             if kind is not Collision.NONE:
                 rejected[kind.words] = rejected.get(kind.words, 0) + int(np.count_nonzero(collisions == kind))
         free = batch[collisions == Collision.NONE]
+        risky = may_meet_unseen(grips.poses[free], grips.openings_m[free], scene, gripper, PREGRASP_M)
+        rejected[_UNSEEN] = rejected.get(_UNSEEN, 0) + int(np.count_nonzero(risky))
+        free = free[~risky]
         seen = 1 - unknown_share(grips.poses[free], grips.openings_m[free], scene, gripper)
         quality[free] *= seen
         hidden = int(np.count_nonzero(seen <= _LEAST_SEEN))

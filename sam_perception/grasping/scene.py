@@ -32,6 +32,10 @@ _LATTICE_POINTS = 60_000
 _OBSTACLE_VOXEL_M = 0.004
 _TABLE_M = 0.003  # lower than this over the plane, and twice the noise of the depth, it is the plane
 _LOW_M, _BESIDE_M = 0.002, 0.05  # the same, and the noise once, this near to the object
+_CELL_M = 0.008  # unseen space is looked at in cells of this size
+_GOES_ON_CELLS = 2  # so far, 16 mm, an obstacle may go on where it is not seen
+_GOES_ON_OUTSIDE_CELLS = 6  # the same, out of the image
+_CUT_OFF_PX = 6  # an obstacle this near to the image's border is cut off by it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,11 +93,12 @@ class View:
         measured, _ = self._looked_up(points)
         return (measured > 0) & (points[:, 2] - measured > margin_m)
 
-    def is_outside(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(N,) bool: which of (N, 3) points the image does not show."""
+    def is_outside(self, points: NDArray[np.floating], beyond_px: float = 0.0) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 3) points lie outside the image and further than ``beyond_px`` from its border."""
         height, width = self.depth_m.shape
         x, y = np.nan_to_num(project(points, self.intrinsics), nan=-1).T
-        return (x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)
+        low, x_high, y_high = -0.5 - beyond_px, width - 0.5 + beyond_px, height - 0.5 + beyond_px
+        return (x < low) | (y < low) | (x > x_high) | (y > y_high)
 
     def _looked_up(self, points: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(N,) depth where each point is seen, 0 for none; (N,) bool: whether that is the object."""
@@ -144,6 +149,39 @@ class GraspScene:
             return self.plane.normal
         toward_camera = -self.cloud.mean(axis=0, dtype=np.float64)
         return toward_camera / max(float(np.linalg.norm(toward_camera)), 1e-9)
+
+    @functools.cached_property
+    def unseen_near_obstacles(self) -> NDArray[np.float32]:
+        """(C, 3) middles of small cells that were not seen, but are so near to obstacles that these may reach there.
+
+        Where the image cuts an obstacle off, that is further than elsewhere. Without a view there are none.
+        """
+        if self.view is None or not len(self.obstacles):
+            return np.empty((0, 3), np.float32)
+        near = _cells_around(self.obstacles, _GOES_ON_CELLS)
+        unseen = [near[self.view.states(near) == UNSEEN]]
+        cut_off = self.obstacles[self.view.is_outside(self.obstacles, -_CUT_OFF_PX)]
+        if len(cut_off):
+            beyond = _cells_around(cut_off, _GOES_ON_OUTSIDE_CELLS)
+            unseen.append(beyond[self.view.is_outside(beyond)])
+        cells = np.concatenate(unseen)
+        return cells if self.plane is None else cells[self.plane.heights_m(cells) > _CELL_M / 2]
+
+
+def _cells_around(points: NDArray[np.floating], reach: int) -> NDArray[np.float32]:
+    """(C, 3) middles of the cells that hold points, and of those up to ``reach`` cells from them along each axis."""
+    cells = np.floor(points / _CELL_M).astype(np.intp)
+    low = cells.min(axis=0) - reach
+    grid = np.zeros(cells.max(axis=0) + reach + 1 - low, np.bool_)
+    grid[tuple((cells - low).T)] = True
+    for axis in range(3):
+        along = np.moveaxis(grid, axis, 0)
+        before = along.copy()
+        for step in range(1, reach + 1):
+            along[step:] |= before[:-step]
+            along[:-step] |= before[step:]
+    filled = np.stack(np.unravel_index(np.flatnonzero(grid), grid.shape), axis=1)
+    return ((filled + low + 0.5) * _CELL_M).astype(np.float32)
 
 
 def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry) -> GraspScene:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,13 @@ from sam_perception.geometry.noise import depth_noise_m
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.scene import GraspScene
 
+Poses = NDArray[np.float64]
+Openings = NDArray[np.float64]
+
 LIFT_M = (0.02, 0.05, 0.10)  # heights at which the lifted gripper is checked
 PLANE_MARGIN_M = 0.0015
 OBSTACLE_MARGIN_M = 0.005
 OWN_MARGIN_M = 0.001
-_PALM_FRONT_M = 0.01
-_BACK_M = (0.0, 0.05, 0.1)  # along the approach, where it is asked what is hidden
 
 
 class Collision(enum.IntEnum):
@@ -63,12 +65,15 @@ def first_collisions(
     """
     result = np.zeros(len(poses), np.int64)
     result[_touches_plane(poses, openings_m, scene, gripper)] = Collision.PLANE
-    for kind, hits in (
-        (Collision.OBSTACLE, _touches_obstacles(poses, openings_m, scene.obstacles, gripper, pregrasp_m)),
-        (Collision.OBJECT, touches_own(poses, openings_m, scene.cloud if own is None else own, gripper)),
-        (Collision.LIFT, _touches_when_lifted(poses, openings_m, scene, gripper)),
-    ):
-        result[hits & (result == Collision.NONE)] = kind
+    cloud = scene.cloud if own is None else own
+    checks: tuple[tuple[Collision, Callable[[Poses, Openings], NDArray[np.bool_]]], ...] = (
+        (Collision.OBSTACLE, lambda at, wide: _touches_obstacles(at, wide, scene.obstacles, gripper, pregrasp_m)),
+        (Collision.OBJECT, lambda at, wide: touches_own(at, wide, cloud, gripper)),
+        (Collision.LIFT, lambda at, wide: _touches_when_lifted(at, wide, scene, gripper)),
+    )
+    for kind, touches in checks:
+        left = np.flatnonzero(result == Collision.NONE)
+        result[left[touches(poses[left], openings_m[left])]] = kind
     return result
 
 
@@ -123,36 +128,6 @@ def in_frames(poses: NDArray[np.float64], points: NDArray[np.floating]) -> NDArr
     return local
 
 
-def unknown_share(
-    poses: NDArray[np.float64], openings_m: NDArray[np.float64], scene: GraspScene, gripper: Gripper
-) -> NDArray[np.float64]:
-    """(K,) how much of the gripper would be where nothing is known, by the corners of palm and fingers.
-
-    That is behind other things, at the grasp or on the way to it whichever is more, and at the grasp out of the image.
-    What the object itself hides is taken for what its completion says, unless the image cuts the object off.
-    """
-    if scene.view is None or not len(poses):
-        return np.zeros(len(poses))
-    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    centers, halves = gripper.boxes(0.0)
-    corners = centers[:, None] + signs * halves[:, None]
-    corners[0, :, 2] = np.maximum(corners[0, :, 2], corners[0, :, 2].max() - _PALM_FRONT_M)
-    of_all = np.tile(corners, (len(poses), 1, 1, 1))
-    of_all[:, 1, :, 1] += openings_m[:, None] / 2
-    of_all[:, 2, :, 1] -= openings_m[:, None] / 2
-    points = of_all.reshape(len(poses), -1, 3) @ poses[:, :3, :3].transpose(0, 2, 1) + poses[:, None, :3, 3]
-    shares = []
-    for back_m in _BACK_M:
-        there = (points - back_m * poses[:, None, :3, 2]).reshape(-1, 3)
-        unknown = scene.view.is_hidden_by_others(there)
-        if back_m == 0:
-            unknown |= scene.view.is_outside(there)
-            if scene.view.cuts_object_off:
-                unknown |= scene.view.is_hidden(there)
-        shares.append(unknown.reshape(len(poses), -1).mean(axis=1))
-    return np.max(shares, axis=0)
-
-
 def _touches_obstacles(
     poses: NDArray[np.float64],
     openings_m: NDArray[np.float64],
@@ -164,16 +139,41 @@ def _touches_obstacles(
     if not len(obstacles) or not len(poses):
         return np.zeros(len(poses), dtype=np.bool_)
     x, y, z = in_frames(poses, obstacles)
+    return _obstacles_met(x, y, z, openings_m, gripper, pregrasp_m)
+
+
+def _obstacles_met(
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    z: NDArray[np.float32],
+    openings_m: NDArray[np.float64],
+    gripper: Gripper,
+    pregrasp_m: float,
+) -> NDArray[np.bool_]:
+    """(K,) bool: the same of (K, N) obstacles given in the grippers' frames."""
     margin = OBSTACLE_MARGIN_M
     aside = (openings_m / 2 + gripper.finger_thickness_m + margin).astype(np.float32)[:, None]
     x, y = np.abs(x), np.abs(y)
     start = gripper.tip_m - gripper.finger_length_m - gripper.palm_size_m[2] - pregrasp_m - margin
-    swept = (x < gripper.finger_width_m / 2 + margin) & (y < aside) & (z < gripper.tip_m + margin)
-    palm = (x < gripper.palm_size_m[0] / 2 + margin) & (y < gripper.palm_size_m[1] / 2 + margin)
-    palm &= z < gripper.tip_m - gripper.finger_length_m + margin
-    swept |= palm
-    swept &= z > start
-    return swept.any(axis=1)
+    swept = (x < gripper.finger_width_m / 2 + margin) & (y < aside) & (z < gripper.tip_m + margin) & (z > start)
+    swept |= palm_sweeps(x, y, z, gripper, pregrasp_m, margin)
+    return np.asarray(swept.any(axis=1))
+
+
+def palm_sweeps(
+    x: NDArray[np.float32],
+    y: NDArray[np.float32],
+    z: NDArray[np.float32],
+    gripper: Gripper,
+    pregrasp_m: float,
+    margin_m: float,
+) -> NDArray[np.bool_]:
+    """(K, N) bool: which points, given in the grippers' frames, x and y as amounts, the palm comes near on its way."""
+    front = gripper.tip_m - gripper.finger_length_m
+    swept = (x < gripper.palm_size_m[0] / 2 + margin_m) & (y < gripper.palm_size_m[1] / 2 + margin_m)
+    swept &= z < front + margin_m
+    swept &= z > front - gripper.palm_size_m[2] - pregrasp_m - margin_m
+    return swept
 
 
 def touches_own(
@@ -222,8 +222,9 @@ def _touches_when_lifted(
     hits = np.zeros(len(poses), dtype=np.bool_)
     if not len(scene.obstacles) or not len(poses):
         return hits
+    x, y, z = in_frames(poses, scene.obstacles)
+    lift = np.einsum("kij,i->jk", poses[:, :3, :3], scene.lift).astype(np.float32)[:, :, None]
     for height in LIFT_M:
-        lifted = poses.copy()
-        lifted[:, :3, 3] += height * scene.lift
-        hits |= _touches_obstacles(lifted, openings_m, scene.obstacles, gripper, 0.0)
+        down = np.float32(height) * lift  # as the gripper sees it, the obstacles go down
+        hits |= _obstacles_met(x - down[0], y - down[1], z - down[2], openings_m, gripper, 0.0)
     return hits

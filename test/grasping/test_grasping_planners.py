@@ -22,6 +22,7 @@ from grasp_shapes import (
 )
 
 from sam_perception.errors import InvalidInputError
+from sam_perception.grasping import antipodal
 from sam_perception.grasping.candidates import GraspPlan
 from sam_perception.grasping.gripper import load_gripper
 from sam_perception.grasping.planners import DEFAULT_PLANNER, PLANNERS, make_planner
@@ -156,6 +157,16 @@ def test_candidates_are_ranked_and_no_more_than_asked_for() -> None:
     qualities = [candidate.quality for candidate in _plan(scene).candidates]
     assert qualities == sorted(qualities, reverse=True)
     assert len(_plan(scene, count=3).candidates) == 3
+
+
+def test_a_weak_grip_is_offered_only_where_there_is_no_stronger_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scene_of(box_surface((0.12, 0.05, 0.009)))
+    qualities = [candidate.quality for candidate in _plan(scene).candidates]
+    middle = (qualities[0] + qualities[-1]) / 2
+    monkeypatch.setattr(antipodal, "_LEAST_QUALITY", middle)
+    assert min(candidate.quality for candidate in _plan(scene).candidates) >= middle
+    monkeypatch.setattr(antipodal, "_LEAST_QUALITY", 1.1)
+    assert _plan(scene).candidates[0].quality == qualities[0]
 
 
 def test_candidates_differ_from_each_other() -> None:
