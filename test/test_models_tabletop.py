@@ -191,7 +191,7 @@ def test_embedding_reports_its_memory(model, frame):
     grid, hidden = SMALL.input_size // 16, SMALL.hidden_size
     features = 4 * (hidden * grid**2 + hidden // 4 * (2 * grid) ** 2 + hidden // 8 * (4 * grid) ** 2)
     surfaces_of_scales = 3 * 2 * (SMALL.input_size // 2) ** 2
-    guide = SIZE[0] * SIZE[1] * (3 + 4 * (3 + 3 + 9))  # colours, and what the filter along them needs
+    guide = SIZE[0] * SIZE[1] * (3 + 4 * (3 + 3 + 9 + 1))  # colours, what the filter along them needs, their bins
     assert model.encode(frame).nbytes == features + surfaces_of_scales + guide
 
 
