@@ -4,6 +4,8 @@ VENV ?= .venv
 OUT ?= demo_output
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PROCESSES ?= 2
+NODE_TESTS := test/commands test/nodes test/standalone test/system
 SETUP := setup.py setup.cfg pyproject.toml constraints.txt
 
 .PHONY: demo test lint types unit clean
@@ -20,8 +22,12 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	$(BIN)/mypy
 
+# What starts nodes runs by itself: two of those at once would wait for each other's share of the machine.
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest
+	@failed=0; set -x; \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(PROCESSES) --dist loadfile $(NODE_TESTS:%=--ignore=%) || failed=1; \
+	$(BIN)/python -m pytest $(NODE_TESTS) || failed=1; \
+	exit $$failed
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 
 import cv2
@@ -11,6 +12,8 @@ import pytest
 import sam_perception.nodes  # noqa: F401  where ROS is not, this brings in what stands in for rclpy and the messages
 from sam_perception.frame_files import SAMPLE_DIRECTORY, read_frame, read_sample
 from sam_perception.frames import RgbdFrame
+
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # not that of a test process beside this one
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 REAL_SCENES = REPOSITORY.parent / "shared" / "data" / "realsense_tabletop"
