@@ -1,5 +1,6 @@
 """Scenes with ground truth that several test files use."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -10,10 +11,15 @@ import numpy as np
 import pytest
 
 import sam_perception.nodes  # noqa: F401  where ROS is not, this brings in what stands in for rclpy and the messages
+from sam_perception.errors import ModelUnavailableError
 from sam_perception.frame_files import SAMPLE_DIRECTORY, read_frame, read_sample
 from sam_perception.frames import RgbdFrame
+from sam_perception.sim.library import import_mujoco
 
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # not that of a test process beside this one
+
+with contextlib.suppress(ModelUnavailableError):
+    import_mujoco()  # before a test file imports it: at its first import it chooses the library that it draws with
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 REAL_SCENES = REPOSITORY.parent / "shared" / "data" / "realsense_tabletop"
