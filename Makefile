@@ -5,7 +5,7 @@ OUT ?= demo_output
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PROCESSES ?= 2
-NODE_TESTS := test/commands test/nodes test/standalone test/system
+NODE_TESTS := test/test_cli.py test/commands test/nodes test/standalone test/system
 SETUP := setup.py setup.cfg pyproject.toml constraints.txt
 
 .PHONY: demo test lint types unit clean

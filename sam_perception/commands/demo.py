@@ -18,7 +18,7 @@ from sam_perception.geometry.pointcloud_files import write_ply
 from sam_perception.masks import Mask, iou
 
 TARGET_FRAME = "table"
-HISTORY_S = 60.0  # all is asked on one frame, also on a slow machine
+_RATE_HZ, _HISTORY_S = 5.0, 60.0  # all is asked on one frame, also on a slow machine
 
 
 def add_parser(subparsers: Any) -> None:
@@ -69,6 +69,9 @@ def _arguments(options: argparse.Namespace) -> list[str]:
         f"sam:precision:={options.precision}",
         "-p",
         f"sam:compile:={str(options.compile).lower()}",
+        *("-p", f"camera:rate_hz:={_RATE_HZ}"),
+        *("-p", f"sam:history_seconds:={_HISTORY_S}"),
+        *("-p", f"sam_grasp:history_seconds:={_HISTORY_S}"),
     ]
 
 

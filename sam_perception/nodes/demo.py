@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from vision_msgs.msg import Detection3DArray, Point2D
 
 from sam_perception.masks import Mask
 from sam_perception.msg import ObjectMaskArray, Prompt
-from sam_perception.nodes.client import Client, Inbox, granted
+from sam_perception.nodes.client import Client, Inbox, NoAnswerError, granted, wait_until
 from sam_perception.nodes.clouds import POINT
 from sam_perception.nodes.images import color_from_message
 from sam_perception.nodes.messages import mask_from_message
@@ -30,6 +31,7 @@ OUTPUTS = {
     "centroids": (PoseArray, "/sam_grasp/centroids"),
     "boxes": (Detection3DArray, "/sam_grasp/boxes"),
 }
+_CLOUD_TIMEOUT_S = 3.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,12 +89,27 @@ def ask(objects: Sequence[dict[str, Any]]) -> WireResults:
             inboxes = {name: client.listen(kind, topic) for name, (kind, topic) in OUTPUTS.items()}
             for node in NODES:
                 client.wait_until_active(node)
+            with contextlib.suppress(NoAnswerError):  # the clicks below say what is wrong
+                wait_until(lambda: _comes_through(client, inboxes["cloud"], objects[0]), "a cloud")
             stamp = client.first(Image, IMAGE).header.stamp
             by_click = [_by_click(client, inboxes, stamp, item) for item in objects]
             by_box, overlay = _by_box(client, inboxes["objects"], stamp, objects)
             return WireResults(by_click, by_box, overlay)
     finally:
         rclpy.try_shutdown()
+
+
+def _comes_through(client: Client, clouds: Inbox, item: dict[str, Any]) -> bool:
+    """Whether a click on the newest frame becomes a cloud: active nodes may not have found each other's topics yet."""
+    x, y = item["click"]
+    answer = client.call(SegmentPoints, "/sam/segment_points", points=[Point2D(x=float(x), y=float(y))])
+    if not answer.success:
+        return False
+    try:
+        clouds.wait(lambda message: message.header.stamp == answer.header.stamp, _CLOUD_TIMEOUT_S)
+    except NoAnswerError:
+        return False
+    return True
 
 
 def _by_click(client: Client, inboxes: dict[str, Inbox], stamp: Any, item: dict[str, Any]) -> WireAnswer:
@@ -104,7 +121,7 @@ def _by_click(client: Client, inboxes: dict[str, Inbox], stamp: Any, item: dict[
         client.call(SegmentPoints, "/sam/segment_points", stamp=stamp, points=[Point2D(x=float(x), y=float(y))])
     )
     service_ms = (time.perf_counter() - start) * 1e3
-    got = {name: inbox.wait() for name, inbox in inboxes.items()}
+    got = {name: inbox.wait(lambda message: message.header.stamp == stamp) for name, inbox in inboxes.items()}
     cloud = np.frombuffer(got["cloud"].data, POINT)
     position = got["centroids"].poses[0].position
     size = got["boxes"].detections[0].bbox.size
