@@ -19,7 +19,9 @@ from sam_perception.sim.library import import_mujoco
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # not that of a test process beside this one
 
 with contextlib.suppress(ModelUnavailableError):
-    import_mujoco()  # before a test file imports it: at its first import it chooses the library that it draws with
+    # Before a test file imports it: at its first import it chooses the library that mujoco.Renderer draws with, which
+    # the sample scene's script uses; and once a drawing has failed, all others in the process fail.
+    import_mujoco()
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 REAL_SCENES = REPOSITORY.parent / "shared" / "data" / "realsense_tabletop"

@@ -15,6 +15,7 @@ from sam_perception.sim.gripper_body import GripperBody, add_gripper
 from sam_perception.sim.library import import_mujoco
 from sam_perception.sim.meshes import rotation_about
 from sam_perception.sim.objects_parts import Collider, ColliderKind
+from sam_perception.sim.rendering import overview
 from sam_perception.sim.scene import Scene
 
 LIFT_M = 0.20
@@ -204,12 +205,7 @@ class PickWorld:
         camera = self._mujoco.MjvCamera()
         camera.lookat[:] = shown.xpos[self._bodies[label]]
         camera.distance, camera.azimuth, camera.elevation = distance_m, 60.0, -20.0
-        renderer = self._mujoco.Renderer(self.model, height, width)
-        try:
-            renderer.update_scene(shown, camera)
-            return renderer.render().copy()
-        finally:
-            renderer.close()
+        return overview(self.model, shown, camera, height, width)
 
     def stand_back(self) -> None:
         """Puts the objects back where the scene has them, and the gripper high above."""

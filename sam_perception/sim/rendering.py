@@ -265,6 +265,38 @@ class SceneRenderer:
             model.geom_group[:] = before
 
 
+def overview(model: Any, data: Any, camera: Any, height: int, width: int) -> NDArray[np.uint8]:
+    """A picture for people, as mujoco.Renderer draws it, in this thread's GL context.
+
+    Args:
+        model: MuJoCo's MjModel; its offscreen buffer must be as large as the picture.
+        data: the MjData to show.
+        camera: MuJoCo's MjvCamera.
+        height: pixels.
+        width: pixels.
+
+    Returns:
+        (height, width, 3) RGB.
+
+    Raises:
+        ModelUnavailableError: the GL library does not work on this machine.
+    """
+    mujoco = import_mujoco()
+    _gl_context().make_current()
+    scene = mujoco.MjvScene(model, _MAX_GEOMS)
+    every = mujoco.mjtCatBit.mjCAT_ALL.value
+    mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, camera, every, scene)
+    context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+    try:
+        picture, rect = np.empty((height, width, 3), np.uint8), mujoco.MjrRect(0, 0, width, height)
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
+        mujoco.mjr_render(rect, scene, context)
+        mujoco.mjr_readPixels(picture, None, rect, context)
+    finally:
+        context.free()
+    return np.ascontiguousarray(np.flipud(picture))
+
+
 def _gl_context() -> Any:
     """The GL context of this thread, which ends with it.
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -183,6 +186,21 @@ def test_the_picture_shows_the_gripper_where_it_stands() -> None:
     assert held.shape == (60, 80, 3)
     changed = np.abs(held.astype(int) - alone).sum(axis=2) > 30
     assert changed[10:30, 30:50].mean() > 0.3  # the fingers and the palm, above the cube
+
+
+_IN_A_USERS_SCRIPT = """
+import mujoco  # chooses GLFW, which draws nothing without a screen
+from test_picking_world import pick_cube
+print(pick_cube()[0].picture(60, 80, 1).std())
+"""
+
+
+def test_a_picture_is_drawn_also_where_mujoco_was_imported_before_and_chose_another_library() -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run([sys.executable, "-c", _IN_A_USERS_SCRIPT], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) > 10
 
 
 def test_the_picture_of_a_failure_shows_its_moment_and_not_what_came_after() -> None:
