@@ -57,77 +57,86 @@ class AntipodalPlanner:
         rejected["too weak a grip"] = int(np.count_nonzero(quality < _WEAKEST))
         order = np.argsort(-quality, kind="stable")
         strong, all_told = (int(np.count_nonzero(quality >= least)) for least in (_LEAST_QUALITY, _WEAKEST))
-        own = surface.points
-        chosen = self._chosen(grips, quality, order[:strong], scene, gripper, own, max_candidates, rejected)
+        search = _Search(grips, quality, scene, gripper, surface.points, rejected)
+        chosen = search.first(order[:strong], max_candidates)
         if not chosen:
             too_wide = _too_wide(surface, scene, gripper)
-            weak = order[strong:all_told][: 0 if too_wide else _CHECKED]
-            chosen = self._chosen(grips, quality, weak, scene, gripper, own, max_candidates, rejected)
+            chosen = search.first(order[strong:all_told][: 0 if too_wide else _CHECKED], max_candidates)
             if not chosen:
                 nothing = no_grasp(rejected, too_wide)
                 return dataclasses.replace(nothing, reasons=nothing.reasons + notes)
         chosen.sort(key=lambda i: -quality[i])
         return GraspPlan(tuple(self._candidate(grips, quality, i) for i in chosen), notes, rejected)
 
-    def _chosen(
-        self,
-        grips: Grips,
-        quality: NDArray[np.float64],
-        order: NDArray[np.intp],
-        scene: GraspScene,
-        gripper: Gripper,
-        own: NDArray[np.float32],
-        most: int,
-        rejected: dict[str, int],
-    ) -> list[int]:
-        """The first ``most`` in an order that collide with nothing and differ from each other."""
-        chosen: list[int] = []
-        for start in range(0, min(len(order), _MOST_CHECKED), _CHECKED):
-            for i in self._free(grips, quality, order[start : start + _CHECKED], scene, gripper, own, rejected):
-                if len(chosen) < most and _differs(grips.poses, int(i), chosen):
-                    chosen.append(int(i))
-            if len(chosen) >= most:
-                break
-        return chosen
-
-    def _free(
-        self,
-        grips: Grips,
-        quality: NDArray[np.float64],
-        batch: NDArray[np.intp],
-        scene: GraspScene,
-        gripper: Gripper,
-        own: NDArray[np.float32],
-        rejected: dict[str, int],
-    ) -> NDArray[np.intp]:
-        """Those of a batch that collide with nothing; where there is little room, with the fingers less far open."""
-        poses = grips.poses[batch]
-        collisions = first_collisions(poses, grips.openings_m[batch], scene, gripper, PREGRASP_M, own)
-        beside = np.flatnonzero(collisions == Collision.OBSTACLE)
-        if beside.size:
-            narrow = np.minimum(grips.openings_m[batch[beside]], grips.widths_m[batch[beside]] + 2 * _NARROW_GAP_M)
-            collisions[beside] = first_collisions(poses[beside], narrow, scene, gripper, PREGRASP_M, own)
-            fits = collisions[beside] == Collision.NONE
-            grips.openings_m[batch[beside[fits]]] = narrow[fits]
-            quality[batch[beside[fits]]] *= _NARROW_QUALITY
-        for kind in Collision:
-            if kind is not Collision.NONE:
-                rejected[kind.words] = rejected.get(kind.words, 0) + int(np.count_nonzero(collisions == kind))
-        free = batch[collisions == Collision.NONE]
-        risky = may_meet_unseen(grips.poses[free], grips.openings_m[free], scene, gripper, PREGRASP_M)
-        rejected[_UNSEEN] = rejected.get(_UNSEEN, 0) + int(np.count_nonzero(risky))
-        free = free[~risky]
-        seen = 1 - unknown_share(grips.poses[free], grips.openings_m[free], scene, gripper)
-        quality[free] *= seen
-        hidden = int(np.count_nonzero(seen <= _LEAST_SEEN))
-        rejected[_UNKNOWN] = rejected.get(_UNKNOWN, 0) + hidden
-        return free[seen > _LEAST_SEEN]
-
     def _candidate(self, grips: Grips, quality: NDArray[np.float64], i: int) -> GraspCandidate:
         scores = {name: float(values[i]) for name, values in grips.merits.items()}
         return GraspCandidate(
             grips.poses[i], float(grips.openings_m[i]), float(quality[i]), PREGRASP_M, self.name, scores
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """Looks through K grips for those that collide with nothing.
+
+    Attributes:
+        grips: what is closed where; a grip that is found free with the fingers less far open gets that opening.
+        quality: (K,) of each; lowered where there is little room, or little is known.
+        scene: the object and its surroundings.
+        gripper: that comes.
+        own: (N, 3) points of the object, seen and completed.
+        rejected: counts the others by what speaks against them.
+    """
+
+    grips: Grips
+    quality: NDArray[np.float64]
+    scene: GraspScene
+    gripper: Gripper
+    own: NDArray[np.float32]
+    rejected: dict[str, int]
+
+    def first(self, order: NDArray[np.intp], most: int) -> list[int]:
+        """The first ``most`` in an order that collide with nothing and differ from each other."""
+        chosen: list[int] = []
+        for start in range(0, min(len(order), _MOST_CHECKED), _CHECKED):
+            for i in self._free(order[start : start + _CHECKED]):
+                if len(chosen) < most and _differs(self.grips.poses, int(i), chosen):
+                    chosen.append(int(i))
+            if len(chosen) >= most:
+                break
+        return chosen
+
+    def _free(self, batch: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Those of a batch that collide with nothing; where there is little room, with the fingers less far open."""
+        grips, scene, gripper = self.grips, self.scene, self.gripper
+        collisions = self._collisions(batch)
+        for kind in Collision:
+            if kind is not Collision.NONE:
+                self._reject(kind.words, collisions == kind)
+        free = batch[collisions == Collision.NONE]
+        risky = may_meet_unseen(grips.poses[free], grips.openings_m[free], scene, gripper, PREGRASP_M)
+        self._reject(_UNSEEN, risky)
+        free = free[~risky]
+        seen = 1 - unknown_share(grips.poses[free], grips.openings_m[free], scene, gripper)
+        self.quality[free] *= seen
+        self._reject(_UNKNOWN, seen <= _LEAST_SEEN)
+        return free[seen > _LEAST_SEEN]
+
+    def _collisions(self, batch: NDArray[np.intp]) -> NDArray[np.int64]:
+        """(B,) Collision of each of a batch; one that is free with less room gets that opening."""
+        poses, openings = self.grips.poses[batch], self.grips.openings_m[batch]
+        collisions = first_collisions(poses, openings, self.scene, self.gripper, PREGRASP_M, self.own)
+        beside = np.flatnonzero(collisions == Collision.OBSTACLE)
+        if beside.size:
+            narrow = np.minimum(openings[beside], self.grips.widths_m[batch[beside]] + 2 * _NARROW_GAP_M)
+            collisions[beside] = first_collisions(poses[beside], narrow, self.scene, self.gripper, PREGRASP_M, self.own)
+            fits = collisions[beside] == Collision.NONE
+            self.grips.openings_m[batch[beside[fits]]] = narrow[fits]
+            self.quality[batch[beside[fits]]] *= _NARROW_QUALITY
+        return collisions
+
+    def _reject(self, why: str, which: NDArray[np.bool_]) -> None:
+        self.rejected[why] = self.rejected.get(why, 0) + int(np.count_nonzero(which))
 
 
 def _too_wide(surface: Surface, scene: GraspScene, gripper: Gripper) -> str:

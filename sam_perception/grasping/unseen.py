@@ -9,6 +9,8 @@ from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.scene import GraspScene
 from sam_perception.grasping.sweep import in_frames, palm_sweeps
 
+_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
+_SIDES = (0, 1, -1)  # of palm and fingers, along Y
 _BACK_M = (0.0, 0.05, 0.1)  # along the approach, where it is asked what is hidden
 _PALM_FRONT_M = 0.01
 _SAMPLE_M = 0.04  # between the places of palm and fingers that are looked up, at most
@@ -67,17 +69,12 @@ def unknown_share(
     """
     if scene.view is None or not len(poses):
         return np.zeros(len(poses))
-    signs = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
     centers, halves = gripper.boxes(0.0)
-    corners = centers[:, None] + signs * halves[:, None]
+    corners = centers[:, None] + _CORNERS * halves[:, None]
     corners[0, :, 2] = np.maximum(corners[0, :, 2], corners[0, :, 2].max() - _PALM_FRONT_M)
-    of_all = np.tile(corners, (len(poses), 1, 1, 1))
-    of_all[:, 1, :, 1] += openings_m[:, None] / 2
-    of_all[:, 2, :, 1] -= openings_m[:, None] / 2
-    points = of_all.reshape(len(poses), -1, 3) @ poses[:, :3, :3].transpose(0, 2, 1) + poses[:, None, :3, 3]
     shares = []
     for back_m in _BACK_M:
-        there = (points - back_m * poses[:, None, :3, 2]).reshape(-1, 3)
+        there = np.concatenate(_in_camera(list(corners), poses, openings_m, back_m), axis=1).reshape(-1, 3)
         unknown = scene.view.is_hidden_by_others(there)
         if back_m == 0:
             unknown |= scene.view.is_outside(there)
@@ -115,15 +112,22 @@ def _fingers_meet_cells(
 def _places(
     poses: NDArray[np.float64], openings_m: NDArray[np.float64], gripper: Gripper, back_m: float
 ) -> list[NDArray[np.float64]]:
-    """Of palm and each finger (K x P, 3) places, ``back_m`` before the grasp."""
+    """(K x P, 3) places that fill the palm, and such of each finger, ``back_m`` before the grasp."""
     centers, halves = gripper.boxes(0.0)
+    lattices = [center + _lattice(half) for center, half in zip(centers, halves, strict=True)]
+    return [places.reshape(-1, 3) for places in _in_camera(lattices, poses, openings_m, back_m)]
+
+
+def _in_camera(
+    parts: list[NDArray[np.float64]], poses: NDArray[np.float64], openings_m: NDArray[np.float64], back_m: float
+) -> list[NDArray[np.float64]]:
+    """(K, P, 3) points of the palm, the finger at +Y and that at -Y, each (P, 3) in the TCP's frame when closed."""
     aside = openings_m[:, None, None] / 2 * np.array([0.0, 1.0, 0.0])
     back = np.array([0.0, 0.0, back_m])
-    places = []
-    for center, half, side in zip(centers, halves, (0, 1, -1), strict=True):
-        local = center + _lattice(half) + side * aside - back
-        places.append((local @ poses[:, :3, :3].transpose(0, 2, 1) + poses[:, None, :3, 3]).reshape(-1, 3))
-    return places
+    return [
+        (local + side * aside - back) @ poses[:, :3, :3].transpose(0, 2, 1) + poses[:, None, :3, 3]
+        for local, side in zip(parts, _SIDES, strict=True)
+    ]
 
 
 def _lattice(half: NDArray[np.float64]) -> NDArray[np.float64]:

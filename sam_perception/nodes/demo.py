@@ -101,8 +101,7 @@ def ask(objects: Sequence[dict[str, Any]]) -> WireResults:
 
 def _comes_through(client: Client, clouds: Inbox, item: dict[str, Any]) -> bool:
     """Whether a click on the newest frame becomes a cloud: active nodes may not have found each other's topics yet."""
-    x, y = item["click"]
-    answer = client.call(SegmentPoints, "/sam/segment_points", points=[Point2D(x=float(x), y=float(y))])
+    answer = _click(client, item)
     if not answer.success:
         return False
     try:
@@ -112,14 +111,16 @@ def _comes_through(client: Client, clouds: Inbox, item: dict[str, Any]) -> bool:
     return True
 
 
+def _click(client: Client, item: dict[str, Any], **fields: Any) -> Any:
+    x, y = item["click"]
+    return client.call(SegmentPoints, "/sam/segment_points", points=[Point2D(x=float(x), y=float(y))], **fields)
+
+
 def _by_click(client: Client, inboxes: dict[str, Inbox], stamp: Any, item: dict[str, Any]) -> WireAnswer:
     for inbox in inboxes.values():
         inbox.clear()
-    x, y = item["click"]
     start = time.perf_counter()
-    answer = granted(
-        client.call(SegmentPoints, "/sam/segment_points", stamp=stamp, points=[Point2D(x=float(x), y=float(y))])
-    )
+    answer = granted(_click(client, item, stamp=stamp))
     service_ms = (time.perf_counter() - start) * 1e3
     got = {name: inbox.wait(lambda message: message.header.stamp == stamp) for name, inbox in inboxes.items()}
     cloud = np.frombuffer(got["cloud"].data, POINT)
