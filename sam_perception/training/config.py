@@ -70,6 +70,7 @@ class TrainingConfig:
         weight_decay: of AdamW, on matrices.
         average: decay, per step, of the average of the weights that is kept as the result.
         precision: of the image encoder: fp32 or bf16.
+        compile: the image encoder with torch.compile, which takes a C++ compiler, and a minute for each phase.
         workers: processes that read and augment.
         checkpoint_every: steps between checkpoints.
         start: a model folder whose weights to start from; None: random weights.
@@ -83,6 +84,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     average: float = 0.999
     precision: str = "fp32"
+    compile: bool = False
     workers: int = 2
     checkpoint_every: int = 250
     start: str | None = None

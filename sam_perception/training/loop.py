@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import Sam2Model
 
 from sam_perception.atomic_files import write_atomically
-from sam_perception.errors import CheckpointError
+from sam_perception.errors import CheckpointError, ModelUnavailableError
 from sam_perception.models.sam2 import NoPositions
 from sam_perception.training.architecture import new_network
 from sam_perception.training.config import TrainingConfig
@@ -53,6 +53,7 @@ def train(config: TrainingConfig, out: Path, device: torch.device, progress: Pro
 
     Raises:
         CheckpointError: the checkpoint in ``out`` is damaged, or of another architecture.
+        ModelUnavailableError: nothing can be compiled on this machine, and ``config.compile`` asks for it.
     """
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(config, device)
@@ -63,13 +64,21 @@ def train(config: TrainingConfig, out: Path, device: torch.device, progress: Pro
         phase = config.phases[number]
         batches = _batches(config, number, run.views_used)
         for _ in range(done, phase.steps):
-            figures = run.advance(next(batches))
+            figures = _compiled(run.advance, next(batches))
             log.add(run.step, run.seconds / 3600, figures)
             if run.step % config.checkpoint_every == 0:
                 run.save(out / CHECKPOINT)
         run.save(out / CHECKPOINT)
     log.close(run.step, run.seconds / 3600)
     return run.averaged_network()
+
+
+def _compiled(advance: Callable[[Batch], dict[str, float]], batch: Batch) -> dict[str, float]:
+    try:
+        return advance(batch)
+    except torch._dynamo.exc.TorchDynamoException as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModelUnavailableError(f"the image encoder cannot be compiled ({line}): set compile: false") from None
 
 
 class _Run:
@@ -83,6 +92,8 @@ class _Run:
             _fill(self._network, Path(config.start).expanduser() / "model.safetensors")
         self._network = self._network.to(device).train()
         self._network.vision_encoder.neck.position_encoding = NoPositions()
+        if config.compile:
+            self._network.vision_encoder.compile(dynamic=False)  # each phase has one size of images
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self._heads = SideHeads(config.architecture.hidden_size).to(device)

@@ -13,7 +13,7 @@ pytest.importorskip("transformers")
 
 from small_tabletop import SMALL  # noqa: E402
 
-from sam_perception.errors import CheckpointError, InvalidInputError  # noqa: E402
+from sam_perception.errors import CheckpointError, InvalidInputError, ModelUnavailableError  # noqa: E402
 from sam_perception.training import loop  # noqa: E402
 from sam_perception.training.config import Phase, TrainingConfig  # noqa: E402
 from sam_perception.training.export import export  # noqa: E402
@@ -114,6 +114,31 @@ def test_rates_warm_up_and_fall_along_a_cosine(config):
     assert loop._rate((first, last), 0.0) == first
     assert loop._rate((first, last), 0.5) == pytest.approx((first + last) / 2)
     assert loop._rate((first, last), 1.0) == last
+
+
+def test_a_compiled_encoder_learns_the_same(config, monkeypatch, tmp_path):
+    calls = []
+
+    def compiled(module, dynamic):  # a real compiler takes a minute
+        module._compiled_call_impl = lambda images: calls.append(type(module).__name__) or module._call_impl(images)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compiled)
+    plain = dataclasses.replace(config, phases=PHASES[1:])
+    loop.train(dataclasses.replace(plain, compile=True), tmp_path / "compiled", CPU)
+    assert calls == ["Sam2VisionModel"] * PHASES[1].steps
+    loop.train(plain, tmp_path / "plain", CPU)
+    assert rows(tmp_path / "compiled") == rows(tmp_path / "plain")
+
+
+def test_where_nothing_can_be_compiled_that_is_said(config, monkeypatch, tmp_path):
+    def fails(images):
+        raise torch._dynamo.exc.TorchDynamoException("InvalidCxxCompiler: none found\n\nSet TORCH_LOGS for more")
+
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda module, dynamic: setattr(module, "_compiled_call_impl", fails)
+    )
+    with pytest.raises(ModelUnavailableError, match=r"cannot be compiled \(.*none found\): set compile: false"):
+        loop.train(dataclasses.replace(config, compile=True), tmp_path, CPU)
 
 
 def test_a_step_without_a_finite_loss_changes_no_weight(config, monkeypatch, tmp_path, caplog):
