@@ -264,6 +264,23 @@ def test_a_name_that_ships_with_the_package_loads_its_folder(network, folder, tm
     assert info.size_bytes == sum(path.stat().st_size for path in folder.iterdir())
 
 
+def test_an_answer_that_does_not_fill_its_box_takes_in_what_is_less_sure(model, monkeypatch):
+    """Of a thing in two colours the network is often sure of one half only."""
+    plain = RgbdFrame(np.full((*SIZE, 3), 128, np.uint8))
+    sure, less_sure, side = (16, 32), (32, 48), LOW_RES / 64
+    logits = torch.full((2, 1, LOW_RES, LOW_RES), -12.0)
+    rows = slice(int(16 * side), int(48 * side))
+    for (start, stop), value in ((sure, 6.0), (less_sure, -1.5)):
+        logits[:, :, rows, int(start * side) : int(stop * side)] = value
+    monkeypatch.setattr(model, "predict", lambda *args: (logits, torch.full((2, 1), 0.5)))
+    x, y = SIZE[1] / 64, SIZE[0] / 64
+    whole = Prompt(box=(16 * x, 16 * y, 48 * x, 48 * y))
+    half = Prompt(box=(16 * x, 16 * y, 32 * x, 48 * y))
+    (filled,), (kept,) = model.decode(model.encode(plain), [whole, half], multimask=False)
+    assert filled.box == pytest.approx(whole.box, abs=5)  # a low-resolution pixel is four wide
+    assert kept.box == pytest.approx(half.box, abs=5)
+
+
 # The model that ships. Its weights are a result of training: docs/tabletop.md.
 
 LEAST_IOU_BY_CLICK, LEAST_IOU_BY_BOX = 0.80, 0.88
