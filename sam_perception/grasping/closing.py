@@ -19,7 +19,6 @@ Floats = NDArray[np.float32]
 
 _SEARCH_M = 0.008  # further than this beyond the contacts' distance nothing is taken to be between the fingers
 _GAPS_M = (0.010, 0.005)  # on each side of the object; the first that is free
-_GAPS_ALONE_M = (0.014, *_GAPS_M)  # with nothing near; the unseen side may be further out than guessed
 _PALM_GAP_M = 0.004
 _SHOULDER_GAP_M = 0.002  # between finger tips and what they would land on
 _BEYOND_M = 0.004  # how far finger tips go beyond what they grasp
@@ -113,7 +112,7 @@ def _deepest(hypotheses: Hypotheses, local: _Local, scene: GraspScene, gripper: 
     frames, palm = hypotheses.frames, gripper.palm_size_m
     x, y = np.abs(local.x), np.abs(local.y)
     top = _least(local.z, (x < palm[0] / 2) & (y < palm[1] / 2))
-    inner = np.minimum(hypotheses.widths_m / 2 + _GAPS_M[-1], gripper.max_opening_m / 2).astype(np.float32)[:, None]
+    inner = np.minimum(hypotheses.widths_m / 2 + _GAPS_M[1], gripper.max_opening_m / 2).astype(np.float32)[:, None]
     beside = (y > inner) & (y < inner + np.float32(gripper.finger_thickness_m)) & (x < gripper.finger_width_m / 2)
     shoulder = _least(local.z, beside)
     deep = np.minimum(top + gripper.finger_length_m - _PALM_GAP_M, local.last + _BEYOND_M)
@@ -151,8 +150,7 @@ def _grips(
     middles: Floats = (low[kept] + high[kept]) / np.float32(2)
     at_tcp = (tips[kept] - gripper.tip_m).astype(np.float32)[:, None]
     x, y, z = local.x[kept], local.y[kept] - middles[:, None], local.z[kept] - at_tcp
-    gaps = _GAPS_M if len(scene.obstacles) else _GAPS_ALONE_M
-    openings, free = _openings(x, y, z, widths[kept], gaps, gripper)
+    openings, free = _openings(x, y, z, widths[kept], gripper)
     _count(rejected, "would push the object before closing", np.count_nonzero(~free))
     where = np.flatnonzero(free)
     kept, openings, middles = kept[where], openings[where], middles[where]
@@ -175,7 +173,7 @@ def _count(rejected: dict[str, int], reason: str, number: Any) -> None:
 
 
 def _openings(
-    x: Floats, y: Floats, z: Floats, widths: NDArray[np.float64], gaps_m: tuple[float, ...], gripper: Gripper
+    x: Floats, y: Floats, z: Floats, widths: NDArray[np.float64], gripper: Gripper
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """(K,) the widest openings that do not push the object, and whether there is one; z from the TCP on."""
     openings, free = np.zeros(len(widths)), np.zeros(len(widths), dtype=np.bool_)
@@ -183,7 +181,7 @@ def _openings(
     beside = (np.abs(x) < gripper.finger_width_m / 2 + OWN_MARGIN_M) & (z < gripper.tip_m + OWN_MARGIN_M)
     palm = np.flatnonzero(~palm_hits(x, y, z, gripper).any(axis=1))
     away = np.where(beside[palm], np.abs(y[palm]), np.float32(np.inf))
-    for gap in gaps_m:
+    for gap in _GAPS_M:
         wide = np.minimum(widths[palm] + 2 * gap, gripper.max_opening_m)
         inner = (wide / 2 - OWN_MARGIN_M).astype(np.float32)[:, None]
         met = (away > inner) & (away < inner + np.float32(gripper.finger_thickness_m + 2 * OWN_MARGIN_M))

@@ -48,13 +48,6 @@ def test_long_box_is_grasped_across_its_short_side_in_the_middle(planner: str, y
     assert -pose[2, 2] > np.cos(np.radians(40))
 
 
-def test_the_gripper_opens_wider_where_nothing_stands_near() -> None:
-    box = box_surface((0.18, 0.04, 0.05))
-    far_away = np.array([[0.5, 0.5, 0.02]])
-    alone, in_company = (_plan(scene).candidates[0].width_m for scene in (scene_of(box), scene_of(box, far_away)))
-    assert 0.04 < in_company < alone < FRANKA.max_opening_m
-
-
 def test_cylinder_is_grasped_through_its_axis() -> None:
     cloud = np.concatenate([tube(0.025, 0.1), disc(0.025, 0.1)])
     for candidate in _plan(scene_of(cloud)).candidates[:5]:
