@@ -64,7 +64,7 @@ def train(config: TrainingConfig, out: Path, device: torch.device, progress: Pro
         phase = config.phases[number]
         batches = _batches(config, number, run.views_used)
         for _ in range(done, phase.steps):
-            figures = _compiled(run.advance, next(batches))
+            figures = _advance(run, next(batches))
             log.add(run.step, run.seconds / 3600, figures)
             if run.step % config.checkpoint_every == 0:
                 run.save(out / CHECKPOINT)
@@ -73,9 +73,9 @@ def train(config: TrainingConfig, out: Path, device: torch.device, progress: Pro
     return run.averaged_network()
 
 
-def _compiled(advance: Callable[[Batch], dict[str, float]], batch: Batch) -> dict[str, float]:
+def _advance(run: _Run, batch: Batch) -> dict[str, float]:
     try:
-        return advance(batch)
+        return run.advance(batch)
     except torch._dynamo.exc.TorchDynamoException as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelUnavailableError(f"the image encoder cannot be compiled ({line}): set compile: false") from None
