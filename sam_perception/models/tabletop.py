@@ -92,8 +92,9 @@ class Tabletop(Sam2):
                 continue
             larger = torch.cat([logits[i : i + 1] + more for more in _LESS_SURE])
             same = [prompt] * len(larger)
-            for (answer,) in super()._masks(larger, scores[i : i + 1].expand(len(larger), 1), same, embedding):
-                found[i] = [max(found[i][0], _whole(answer, prompt), key=lambda mask: _fit(mask, prompt))]
+            more_of_it = super()._masks(larger, scores[i : i + 1].expand(len(larger), 1), same, embedding)
+            found[i] += [_whole(answer, prompt) for (answer,) in more_of_it]
+            found[i] = [max(found[i], key=lambda mask: _fit(mask, prompt))]
         return found
 
     def _input_of(self, frame: RgbdFrame) -> torch.Tensor:

@@ -198,7 +198,7 @@ class SceneRenderer:
         packed = np.empty((camera.height, camera.width, 3), np.uint8)
         reversed_z = np.empty((camera.height, camera.width), np.float32)
         with self._flags(mjRND_SEGMENT=1, mjRND_IDCOLOR=1, mjRND_SHADOW=0, mjRND_REFLECTION=0, mjRND_SKYBOX=0):
-            self._draw(camera, 0, packed, reversed_z)
+            self._draw(0, packed, reversed_z)
         numbers = packed[..., 0].astype(np.int32)
         numbers += packed[..., 1].astype(np.int32) << 8
         geoms = self._geom_of_number()[np.minimum(numbers, self._scene.ngeom)]
@@ -222,26 +222,21 @@ class SceneRenderer:
         """
         color = np.empty((camera.height, camera.width, 3), np.uint8)
         with self._flags(mjRND_SHADOW=0):
-            self._draw(camera, MULTISAMPLING, color, None)
+            self._draw(MULTISAMPLING, color, None)
         if not any(light.castshadow for light in self._scene.lights[: self._scene.nlight]):
             return np.ascontiguousarray(np.flipud(color))
         half = dataclasses.replace(camera, width=camera.width // 2, height=camera.height // 2)
         bright, shaded = (np.empty((half.height, half.width, 3), np.uint8) for _ in range(2))
         with self._flags(mjRND_SHADOW=0):
-            self._draw(half, 0, bright, None)
+            self._draw(0, bright, None)
         with self._flags(mjRND_SHADOW=1):
-            self._draw(half, 0, shaded, None)
+            self._draw(0, shaded, None)
         light = np.flipud((shaded.sum(axis=2) + np.float32(3)) / (bright.sum(axis=2) + np.float32(3)))
         light = _softened(np.minimum(light, 1).astype(np.float32), depth_m, softness_px / 2)
         return cv2.convertScaleAbs(np.flipud(color) * light[..., None])
 
-    def _draw(
-        self, camera: CameraIntrinsics, samples: int, color: NDArray[np.uint8], depth: NDArray[np.float32] | None
-    ) -> None:
-        rect, context = self._mujoco.MjrRect(0, 0, camera.width, camera.height), self._contexts[samples]
-        self._mujoco.mjr_setBuffer(self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
-        self._mujoco.mjr_render(rect, self._scene, context)
-        self._mujoco.mjr_readPixels(color, depth, rect, context)
+    def _draw(self, samples: int, color: NDArray[np.uint8], depth: NDArray[np.float32] | None) -> None:
+        _draw_offscreen(self._mujoco, self._scene, self._contexts[samples], color, depth)
 
     @contextlib.contextmanager
     def _flags(self, **values: int) -> Iterator[None]:
@@ -269,7 +264,7 @@ def overview(model: Any, data: Any, camera: Any, height: int, width: int) -> NDA
     """A picture for people, as mujoco.Renderer draws it, in this thread's GL context.
 
     Args:
-        model: MuJoCo's MjModel; its offscreen buffer must be as large as the picture.
+        model: MuJoCo's MjModel; gets an offscreen buffer as large as the picture.
         data: the MjData to show.
         camera: MuJoCo's MjvCamera.
         height: pixels.
@@ -286,15 +281,25 @@ def overview(model: Any, data: Any, camera: Any, height: int, width: int) -> NDA
     scene = mujoco.MjvScene(model, _MAX_GEOMS)
     every = mujoco.mjtCatBit.mjCAT_ALL.value
     mujoco.mjv_updateScene(model, data, mujoco.MjvOption(), None, camera, every, scene)
+    model.vis.global_.offheight, model.vis.global_.offwidth = height, width
     context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+    picture = np.empty((height, width, 3), np.uint8)
     try:
-        picture, rect = np.empty((height, width, 3), np.uint8), mujoco.MjrRect(0, 0, width, height)
-        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
-        mujoco.mjr_render(rect, scene, context)
-        mujoco.mjr_readPixels(picture, None, rect, context)
+        _draw_offscreen(mujoco, scene, context, picture, None)
     finally:
         context.free()
     return np.ascontiguousarray(np.flipud(picture))
+
+
+def _draw_offscreen(
+    mujoco: Any, scene: Any, context: Any, color: NDArray[np.uint8], depth: NDArray[np.float32] | None
+) -> None:
+    """Fill ``color`` (H, W, 3) and ``depth`` (H, W) with what an abstract scene shows, bottom row first."""
+    height, width = color.shape[:2]
+    rect = mujoco.MjrRect(0, 0, width, height)
+    mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, context)
+    mujoco.mjr_render(rect, scene, context)
+    mujoco.mjr_readPixels(color, depth, rect, context)
 
 
 def _gl_context() -> Any:

@@ -184,6 +184,8 @@ def test_the_picture_shows_the_gripper_where_it_stands() -> None:
     world.stand_back()
     alone = world.picture(60, 80, 1)
     assert held.shape == (60, 80, 3)
+    large = world.picture(720, 960, 1)  # more than MuJoCo's own 480 x 640
+    assert np.abs(large[6::12, 6::12].astype(int) - world.picture(60, 80, 1)).mean() < 10
     changed = np.abs(held.astype(int) - alone).sum(axis=2) > 30
     assert changed[10:30, 30:50].mean() > 0.3  # the fingers and the palm, above the cube
 

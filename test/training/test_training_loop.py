@@ -119,7 +119,8 @@ def test_rates_warm_up_and_fall_along_a_cosine(config):
 def test_a_compiled_encoder_learns_the_same(config, monkeypatch, tmp_path):
     calls = []
 
-    def compiled(module, dynamic):  # a real compiler takes a minute
+    def compiled(module, dynamic):  # a real compiler takes a minute, and with shapes left open many
+        assert dynamic is False
         module._compiled_call_impl = lambda images: calls.append(type(module).__name__) or module._call_impl(images)
 
     monkeypatch.setattr(torch.nn.Module, "compile", compiled)
