@@ -66,9 +66,8 @@ def make_guide(color: torch.Tensor) -> Guide:
     products = small[:, :, None] * small[:, None]
     covariance = _window_mean(products.flatten(1, 2)).unflatten(1, (3, 3)) - mean[:, :, None] * mean[:, None]
     identity = torch.eye(3, device=color.device)[None, :, :, None, None]
-    red, green, blue = (_LEVELS * small[0]).int().clamp(0, _LEVELS - 1)
-    bins = (red * _LEVELS + green) * _LEVELS + blue
-    return Guide(color, factor, small, mean, _inverse_3x3(covariance + _SMOOTHNESS * identity), bins)
+    inverse = _inverse_3x3(covariance + _SMOOTHNESS * identity)
+    return Guide(color, factor, small, mean, inverse, color_bins(small[0]))
 
 
 def enlarge(logits: torch.Tensor, guide: Guide) -> torch.Tensor:
@@ -112,7 +111,8 @@ def _refined(logits: torch.Tensor, guide: Guide, region: tuple[slice, slice], co
     )
     places = torch.stack(torch.broadcast_tensors(x[None, :], y[:, None]), dim=-1)[None]
     sampled = F.grid_sample(logits, places, padding_mode="border", align_corners=False)
-    probability = (sampled + _color_evidence(sampled[0, 0], guide.bins[region])).sigmoid()
+    evidence = color_evidence(sampled.flatten(1), guide.bins[region].reshape(1, -1))
+    probability = (sampled + evidence.view_as(sampled)).sigmoid()
     means = _window_mean(torch.cat([probability, small * probability], dim=1))
     mean, covariance = means[:, :1], means[:, 1:] - guide_mean * means[:, :1]
     slope = (guide.inverse[crop] * covariance[:, None]).sum(dim=2)
@@ -123,19 +123,33 @@ def _refined(logits: torch.Tensor, guide: Guide, region: tuple[slice, slice], co
     return torch.logit(full[3:] + (full[:3] * (color.float() / 255)).sum(dim=0, keepdim=True), eps=_SURE)
 
 
-def _color_evidence(logits: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
-    """(h, w) log odds that its colour alone gives each pixel, of the colours inside and outside a mask's logits."""
-    inside = (_CONFIDENCE * logits).sigmoid().flatten()
-    pixels = torch.stack([inside, 1 - inside])
-    counts = pixels.new_zeros(2, _LEVELS**3).index_add_(1, bins.flatten(), pixels)
+def color_evidence(logits: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
+    """(N, P) log odds that its colour alone gives each pixel, of the colours inside and outside a mask's logits.
+
+    Args:
+        logits: (N, P) of N masks' P pixels.
+        bins: (N, P) which bin of the colour histogram each pixel belongs to, see ``color_bins``.
+    """
+    inside = (_CONFIDENCE * logits).sigmoid()
+    pixels = torch.stack([inside, 1 - inside], dim=1)
+    bins = bins.long()
+    counts = pixels.new_zeros(len(pixels), 2, _LEVELS**3)
+    counts = counts.scatter_add_(2, bins[:, None].expand(-1, 2, -1), pixels)
     spread = counts.new_tensor([0.25, 0.5, 0.25])
     kernel = spread[:, None, None] * spread[:, None] * spread
-    counts = F.conv3d(counts.view(2, 1, _LEVELS, _LEVELS, _LEVELS), kernel[None, None], padding=1).flatten(1)
-    totals = pixels.sum(dim=1, keepdim=True).clamp(min=1)
+    cube = counts.view(-1, 1, _LEVELS, _LEVELS, _LEVELS)
+    counts = F.conv3d(cube, kernel[None, None], padding=1).view_as(counts)
+    totals = pixels.sum(dim=2, keepdim=True).clamp(min=1)
     # The doubts fall to both sides in proportion to their sizes, which leaves the odds of a colour not seen at 1.
-    likelihood = (counts / totals + _DOUBTS / totals.sum()).log()
-    odds = (likelihood[0] - likelihood[1]).clamp(-_STRONGEST_EVIDENCE, _STRONGEST_EVIDENCE)
-    return odds[bins.long()]
+    likelihood = (counts / totals + _DOUBTS / totals.sum(dim=1, keepdim=True)).log()
+    odds = (likelihood[:, 0] - likelihood[:, 1]).clamp(-_STRONGEST_EVIDENCE, _STRONGEST_EVIDENCE)
+    return odds.gather(1, bins)
+
+
+def color_bins(color: torch.Tensor) -> torch.Tensor:
+    """(..., h, w) int32 bins of (..., 3, h, w) red, green and blue in 0..1."""
+    red, green, blue = (_LEVELS * color).int().clamp(0, _LEVELS - 1).unbind(dim=-3)
+    return (red * _LEVELS + green) * _LEVELS + blue
 
 
 def _window_mean(maps: torch.Tensor) -> torch.Tensor:

@@ -159,21 +159,8 @@ class PromptableModel(SegmentationModel):
         self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The answer as tensors: (N, K, h, w) low-resolution logits and (N, K) IoU; K is 3, best first, or 1."""
-        table = self._token_table(prompts, embedding.image_size)
-        is_padding = table[..., 2] == FILLER
-        image = embedding.image.float() + self._dense(prompts, table, embedding)
-        high_res = [level.float() for level in embedding.high_res]
         masks = slice(1, None) if multimask else slice(0, self._candidates_for_one)
-        logits, scores = decode_masks(
-            self.network.mask_decoder,
-            self._output_tokens,
-            self._embed(table),
-            is_padding if is_padding.any() else None,
-            image,
-            self._grid_positions,
-            high_res,
-            masks,
-        )
+        _, logits, scores = self._decode(embedding, prompts, masks)
         chosen = scores.argsort(dim=1, descending=True) if multimask else self._choose(logits, scores)
         rows = torch.arange(len(prompts), device=self._device)[:, None]
         return logits[rows, chosen], scores[rows, chosen]
@@ -216,6 +203,10 @@ class PromptableModel(SegmentationModel):
         """(M, 1, h, w) low-resolution logits to (M, 1, H, W) logits of the embedded image."""
         return self.upsample(logits, embedding.image_size)
 
+    def _low_resolution(self, logits: torch.Tensor) -> torch.Tensor:
+        """(N, K, h, w) logits as they are handed out, to be fed back."""
+        return logits
+
     # Frames in.
 
     def _embedding(
@@ -251,6 +242,25 @@ class PromptableModel(SegmentationModel):
             raise ModelUnavailableError(
                 f"compile: torch.compile failed on {self.name} ({line}); load without it"
             ) from error
+
+    def _decode(
+        self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], masks: slice
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(N, T, 3) tokens, and of some of the mask tokens (N, M, h, w) logits and (N, M) IoU."""
+        table = self._token_table(prompts, embedding.image_size)
+        is_padding = table[..., 2] == FILLER
+        image = embedding.image.float() + self._dense(prompts, table, embedding)
+        logits, scores = decode_masks(
+            self.network.mask_decoder,
+            self._output_tokens,
+            self._embed(table),
+            is_padding if is_padding.any() else None,
+            image,
+            self._grid_positions,
+            [level.float() for level in embedding.high_res],
+            masks,
+        )
+        return table, logits, scores
 
     # Prompts in.
 
@@ -317,7 +327,7 @@ class PromptableModel(SegmentationModel):
         count = scores.shape[1]
         flat = logits.flatten(0, 1)[:, None]
         answers = [part for some in flat.split(_MASKS_AT_ONCE) for part in _binary(self._enlarge(some, embedding))]
-        low_res = logits.clamp(-self._logit_limit, self._logit_limit).cpu().numpy()
+        low_res = self._low_resolution(logits).clamp(-self._logit_limit, self._logit_limit).cpu().numpy()
         ious = scores.clamp(0, 1).cpu().numpy()
         return [
             [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812  (its usual name)
 from transformers import Sam2Config, Sam2Model
 
 from sam_perception.frames import RgbdFrame, depth_to_metres
@@ -23,11 +24,12 @@ from sam_perception.models.promptable import PromptableEmbedding
 from sam_perception.models.sam2 import Sam2
 from sam_perception.models.tabletop_input import network_input
 from sam_perception.models.tabletop_prior import prior_logits, surfaces, with_clicks
+from sam_perception.models.tabletop_refiner import Refiner, Views
 from sam_perception.prompts import FOREGROUND, Prompt
 
 FAMILY = "tabletop"
 
-_GENEROSITY = 0.5  # added to logits where masks are made of them, which come out somewhat small without
+_GENEROSITY = 0.5  # added to the logits of candidates, which come out somewhat small without
 _ISLAND = 0.2  # of a mask's largest part: smaller ones are the network's slips
 _FILLS = 0.6  # IoU of an answer's bounding box with the box that was asked, from which on it is taken as it is
 _LESS_SURE = (1.0, 2.0, 3.0)  # what is added to logits otherwise
@@ -44,10 +46,13 @@ def load(source: Path, options: ModelOptions, name: str) -> Tabletop:
     placement = devices.place(options)
     checkpoint = weights.read(source, FAMILY)
     with weights.inferring(checkpoint):
-        config = Sam2Config(**{part: (checkpoint.config or {})[part] for part in _PARTS})
+        settings = checkpoint.config or {}
+        config = Sam2Config(**{part: settings[part] for part in _PARTS})
         with torch.device("meta"):
             network = Sam2Model(config)
+            network.refiner = Refiner(config.mask_decoder_config.hidden_size, settings["refiner_width"])
     weights.fill(network, checkpoint.state, checkpoint)
+    network.refiner.eval().fold()
     return Tabletop(network, placement, name)
 
 
@@ -57,20 +62,39 @@ class TabletopEmbedding(PromptableEmbedding):
 
     Attributes:
         surfaces: (K, S / 2, S / 2) int16, see ``tabletop_prior.surfaces``.
+        views: what the refiner looks at.
         guide: the colours that outlines follow.
     """
 
     surfaces: torch.Tensor
+    views: Views
     guide: Guide
 
     @property
     def nbytes(self) -> int:
         """Bytes of its tensors."""
-        return super().nbytes + self.surfaces.numel() * self.surfaces.element_size() + self.guide.nbytes
+        numbers = self.surfaces.numel() * self.surfaces.element_size()
+        return super().nbytes + numbers + self.views.nbytes + self.guide.nbytes
 
 
 class Tabletop(Sam2):
-    """Answers with SAM 2's decoder on features of colour and depth, beginning at what depth suggests for a prompt."""
+    """Answers with SAM 2's decoder on features of colour and depth, beginning at what depth suggests for a prompt.
+
+    A single answer is then corrected by the refiner, at twice the decoder's resolution.
+    """
+
+    @torch.inference_mode()
+    def predict(
+        self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The answer as tensors: 3 candidates as SAM 2 gives them, or (N, 1, 2h, 2w) refined logits and (N, 1) IoU."""
+        if multimask:
+            logits, scores = super().predict(embedding, prompts, multimask)
+            return logits + _GENEROSITY, scores
+        assert isinstance(embedding, TabletopEmbedding)
+        table, logits, scores = self._decode(embedding, prompts, slice(0, None))
+        refined = self.network.refiner(embedding.views, logits, scores, table)
+        return refined.logits, refined.scores
 
     def _masks(
         self,
@@ -110,11 +134,15 @@ class Tabletop(Sam2):
         self, frame: RgbdFrame, image: torch.Tensor, tokens: torch.Tensor, high_res: tuple[torch.Tensor, ...]
     ) -> TabletopEmbedding:
         guide = make_guide(torch.from_numpy(frame.color.copy()).to(self._device))
-        return TabletopEmbedding(tokens, high_res, frame.size, surfaces(image[0]), guide)
+        views = self.network.refiner.look(image.float(), tokens.float(), tuple(level.float() for level in high_res))
+        return TabletopEmbedding(tokens, high_res, frame.size, surfaces(image[0]), views, guide)
 
     def _enlarge(self, logits: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
         assert isinstance(embedding, TabletopEmbedding)
-        return enlarge(logits + _GENEROSITY, embedding.guide)
+        return enlarge(logits, embedding.guide)
+
+    def _low_resolution(self, logits: torch.Tensor) -> torch.Tensor:
+        return F.avg_pool2d(logits, logits.shape[-1] // self.logits_size)
 
     def _dense(self, prompts: Sequence[Prompt], table: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
         assert isinstance(embedding, TabletopEmbedding)

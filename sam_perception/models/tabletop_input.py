@@ -51,7 +51,7 @@ def network_input(
     """
     image = color.permute(2, 0, 1)[None].float()
     image = F.interpolate(image, (side, side), mode="bilinear", align_corners=False, antialias=True)[0]
-    mean, std = (torch.tensor(values, device=color.device).view(3, 1, 1) for values in (_PIXEL_MEAN, _PIXEL_STD))
+    mean, std = _color_statistics(color.device)
     channels = torch.zeros(CHANNELS, side, side, device=color.device)
     channels[COLOR] = (image - mean) / std
     if depth_m is not None:
@@ -96,6 +96,12 @@ def shape_of(image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Ten
     height, slope_x, slope_y, _, valid = image[DEPTH].float()
     slope = torch.hypot(torch.sinh(_SQUASH * slope_x), torch.sinh(_SQUASH * slope_y)) * 2 / image.shape[-1]
     return torch.sinh(_SQUASH * height) / _HEIGHT_GAIN, slope, valid > 0
+
+
+def color_of(image: torch.Tensor) -> torch.Tensor:
+    """(..., 3, h, w) red, green and blue in 0..1 of (..., 8, h, w) network input."""
+    mean, std = _color_statistics(image.device)
+    return (image[..., COLOR, :, :] * std + mean) / 255
 
 
 def height_over_dominant_plane(
@@ -144,6 +150,11 @@ def _dominant_plane(rays: torch.Tensor, inverse: torch.Tensor, valid: torch.Tens
         gram = weighted.T @ a + 1e-6 * torch.eye(3, device=a.device)
         plane = torch.linalg.solve_ex(gram, weighted.T @ b)[0]
     return torch.nan_to_num(plane, 0.0, 0.0, 0.0)
+
+
+def _color_statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    mean, std = (torch.tensor(values, device=device).view(3, 1, 1) for values in (_PIXEL_MEAN, _PIXEL_STD))
+    return mean, std
 
 
 def _inverse_depth(depth_m: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import Sam2Config, Sam2Model
 
 from sam_perception.models.tabletop_input import CHANNELS
+from sam_perception.models.tabletop_refiner import Refiner
 
 _EMBEDDING_STRIDE = 16
 _POSITION_SCALE = 2  # of the positions' random frequencies: clicks a tenth of the image apart look different
@@ -28,6 +29,7 @@ class Architecture:
         global_blocks: which blocks attend to the whole image; none that opens a stage.
         hidden_size: channels of the pyramid, the prompts and the decoder.
         decoder_heads: attention heads of the decoder.
+        refiner_width: channels of the refiner.
     """
 
     input_size: int = 512
@@ -37,6 +39,7 @@ class Architecture:
     global_blocks: tuple[int, ...] = (5, 7, 9)
     hidden_size: int = 128
     decoder_heads: int = 4
+    refiner_width: int = 32
 
 
 def sam2_config(architecture: Architecture) -> Sam2Config:
@@ -100,6 +103,7 @@ def new_network(architecture: Architecture, seed: int) -> Sam2Model:
             _look_at_own_place(layer.cross_attn_image_to_token)
         _look_at_own_place(network.mask_decoder.transformer.final_attn_token_to_image)
         _let_prompts_through(network)
+        network.refiner = Refiner(architecture.hidden_size, architecture.refiner_width)
     return network
 
 

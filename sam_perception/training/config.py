@@ -30,6 +30,7 @@ class Phase:
         window: smallest and largest share of a view's side that is cropped; small windows let a small input show
             objects as large as a large input shows them.
         smallest_object: input pixels of an object that is worth a prompt.
+        refine: train the refiner alone, on the answers of everything else as it is.
     """
 
     steps: int
@@ -42,6 +43,7 @@ class Phase:
     side_weight: float = 0.3
     window: tuple[float, float] = WHOLE_VIEWS
     smallest_object: int = 24
+    refine: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "input_size", "batch", "objects", "smallest_object"):
@@ -53,6 +55,8 @@ class Phase:
             raise InvalidInputError.for_field("phases.rounds", "1 as the first probability", self.rounds)
         if not 0 < self.window[0] <= self.window[1] <= 1:
             raise InvalidInputError.for_field("phases.window", "two shares, 0 < smallest <= largest <= 1", self.window)
+        if self.refine and not self.rounds:
+            raise InvalidInputError.for_field("phases.rounds", "prompts, since refine is set", self.rounds)
         if self.mask_loss not in ("balanced", "focal"):
             raise InvalidInputError.for_field("phases.mask_loss", "balanced or focal", self.mask_loss)
 

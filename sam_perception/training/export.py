@@ -31,6 +31,7 @@ def export(network: Sam2Model, architecture: Architecture, out: Path, training: 
         "vision_config": _changed(config.vision_config),
         "prompt_encoder_config": _changed(config.prompt_encoder_config),
         "mask_decoder_config": _changed(config.mask_decoder_config),
+        "refiner_width": architecture.refiner_width,
         "training": training,
     }
     state = {name: tensor.to(torch.float16).contiguous() for name, tensor in network.state_dict().items()}

@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 from transformers import Sam2Model
 
 from sam_perception.models.tabletop_prior import prior_logits, with_clicks
+from sam_perception.models.tabletop_refiner import Refined, sample_regions
 from sam_perception.training import losses
 from sam_perception.training.config import Phase
 from sam_perception.training.data import Batch
@@ -40,6 +41,8 @@ def step_loss(
     network: Sam2Model, heads: SideHeads, batch: Batch, phase: Phase, rng: np.random.Generator, dtype: torch.dtype
 ) -> StepResult:
     """The loss of a batch under a phase's settings."""
+    if phase.refine:
+        return _refiner_loss(network, batch, phase, rng, dtype)
     features = encode(network, batch.images, dtype)
     side = side_loss(heads(features.pyramid), batch.side_targets)
     loss, figures = phase.side_weight * side, {"side": float(side.detach())}
@@ -52,31 +55,88 @@ def step_loss(
 def _prompt_loss(
     network: Sam2Model, features: Features, batch: Batch, phase: Phase, rng: np.random.Generator
 ) -> tuple[torch.Tensor, dict[str, float]]:
-    masks = batch.truths.flatten(0, 1)
-    numbered = batch.surfaces.repeat_interleave(batch.truths.shape[1], dim=0)
-    numbered[torch.from_numpy(rng.random(len(numbered)) < _NO_SURFACES_SHARE)] = 0
-    target = F.avg_pool2d(masks[:, None].float(), 4)
-    writer = PromptWriter(masks.cpu().numpy(), rng)
-    clicked = torch.from_numpy(writer.is_single_click).to(target.device)
-    total, figures, ious, answers = target.new_zeros(()), {}, target.new_zeros(()), target
-    rounds = 1 + int(np.sum(np.cumprod(rng.random(len(phase.rounds) - 1) < phase.rounds[1:])))
-    for number in range(rounds):
-        if number:
-            enlarged = F.interpolate(answers[:, :1].detach(), scale_factor=4, mode="bilinear", align_corners=False)
-            writer.correct((enlarged[:, 0] > 0).cpu().numpy())
-        tokens = torch.from_numpy(writer.tokens()).to(target.device)
-        if number and rng.random() < _FED_BACK_SHARE:
-            logits = with_clicks(answers[:, :1].detach().clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT), tokens)
-        else:
-            logits = prior_logits(numbered, tokens)
+    conversation = _Conversation(batch, phase, rng)
+    target = F.avg_pool2d(conversation.masks, 4)
+    total, ious = target.new_zeros(()), []
+    for number in range(conversation.rounds):
+        tokens, logits = conversation.prompts()
         answers, scores = decode(network, features, tokens, logits)
-        total = total + _answer_loss(answers, scores, target, clicked if number == 0 else None, phase.mask_loss)
-        ious = losses.mask_iou(answers[:, :1].detach(), target)[:, 0]
-        if number == 0:
-            figures["iou_click"] = float(ious[clicked].mean()) if clicked.any() else np.nan
-            figures["iou_box"] = float(ious[~clicked].mean()) if (~clicked).any() else np.nan
-    figures["iou_last"] = float(ious.mean()) if rounds > 1 else np.nan
-    return total / rounds, {"prompts": float(total.detach()) / rounds, **figures}
+        single_clicks = conversation.is_single_click if number == 0 else None
+        total = total + _answer_loss(answers, scores, target, single_clicks, phase.mask_loss)
+        conversation.answer(answers[:, :1].detach())
+        ious.append(losses.mask_iou(answers[:, :1].detach(), target)[:, 0])
+    total = total / conversation.rounds
+    return total, {"prompts": float(total.detach()), **conversation.figures(ious)}
+
+
+def _refiner_loss(
+    network: Sam2Model, batch: Batch, phase: Phase, rng: np.random.Generator, dtype: torch.dtype
+) -> StepResult:
+    """Of the refiner alone: cross-entropy and dice in its regions, and its error about its answers' IoU."""
+    conversation = _Conversation(batch, phase, rng)
+    target = F.avg_pool2d(conversation.masks, 2)
+    with torch.no_grad():
+        features = encode(network, batch.images, dtype)
+    views = network.refiner.look(batch.images, features.tokens, features.high_res).repeated(batch.truths.shape[1])
+    total, ious = target.new_zeros(()), []
+    for _ in range(conversation.rounds):
+        tokens, logits = conversation.prompts()
+        with torch.no_grad():
+            answers, scores = decode(network, features, tokens, logits)
+        refined: Refined = network.refiner(views, answers, scores, tokens)
+        close = sample_regions(target, refined.regions)
+        iou = losses.mask_iou(refined.logits.detach(), target)
+        total = total + F.binary_cross_entropy_with_logits(refined.close, close)
+        total = total + losses.dice(refined.close, close).mean() + ((refined.scores - iou) ** 2).mean()
+        conversation.answer(F.avg_pool2d(refined.logits.detach(), 2))
+        ious.append(iou[:, 0])
+    total = total / conversation.rounds
+    loss = float(total.detach())
+    return StepResult(total, {"loss": loss, "prompts": loss, **conversation.figures(ious)})
+
+
+class _Conversation:
+    """The prompts of one step's objects, and how each answer leads to the next.
+
+    Attributes:
+        masks: (N, 1, S, S) float32 truth of each prompt.
+        rounds: how many answers there will be.
+        is_single_click: (N,) bool, which prompts begin with one click and nothing else.
+    """
+
+    def __init__(self, batch: Batch, phase: Phase, rng: np.random.Generator) -> None:
+        masks = batch.truths.flatten(0, 1)
+        self.masks = masks[:, None].float()
+        self._rng = rng
+        self._numbered = batch.surfaces.repeat_interleave(batch.truths.shape[1], dim=0)
+        self._numbered[torch.from_numpy(rng.random(len(masks)) < _NO_SURFACES_SHARE)] = 0
+        self._writer = PromptWriter(masks.cpu().numpy(), rng)
+        self.is_single_click = torch.from_numpy(self._writer.is_single_click).to(masks.device)
+        self.rounds = 1 + int(np.sum(np.cumprod(rng.random(len(phase.rounds) - 1) < phase.rounds[1:])))
+        self._last: torch.Tensor | None = None
+
+    def prompts(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(N, T, 3) tokens of the next round, and (N, 1, S / 4, S / 4) logits to begin at."""
+        if self._last is not None:
+            enlarged = F.interpolate(self._last, scale_factor=4, mode="bilinear", align_corners=False)
+            self._writer.correct((enlarged[:, 0] > 0).cpu().numpy())
+        tokens = torch.from_numpy(self._writer.tokens()).to(self.masks.device)
+        if self._last is not None and self._rng.random() < _FED_BACK_SHARE:
+            return tokens, with_clicks(self._last.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT), tokens)
+        return tokens, prior_logits(self._numbered, tokens)
+
+    def answer(self, logits: torch.Tensor) -> None:
+        """Take the (N, 1, S / 4, S / 4) answer to the last prompts."""
+        self._last = logits
+
+    def figures(self, ious: list[torch.Tensor]) -> dict[str, float]:
+        """For the log, of the (N,) IoU of each round."""
+        click, box = ious[0][self.is_single_click], ious[0][~self.is_single_click]
+        return {
+            "iou_click": float(click.mean()) if len(click) else np.nan,
+            "iou_box": float(box.mean()) if len(box) else np.nan,
+            "iou_last": float(ious[-1].mean()) if len(ious) > 1 else np.nan,
+        }
 
 
 def _answer_loss(

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from small_tabletop import SMALL, export_small  # noqa: E402
+from small_tabletop import SMALL, export_small, make_corrections  # noqa: E402
 
 from sam_perception.frames import RgbdFrame  # noqa: E402
 from sam_perception.models import ModelOptions, load_model  # noqa: E402
@@ -60,15 +60,21 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def network(folder):
-    return export_small(folder, seed=4)
+    """With a refiner that corrects something."""
+    return export_small(folder, seed=4, corrects=True)
 
 
 def test_training_answers_as_production_does(network, folder):
     """Two images with two prompts of unequal length each, in one pass here and in four there."""
     images, tokens, rough = inputs()
     with torch.inference_mode():
-        logits, scores = decode(network, encode(network, images), tokens, rough)
+        features = encode(network, images)
+        logits, scores = decode(network, features, tokens, rough)
+        views = network.refiner.look(images, features.tokens, features.high_res).repeated(2)
+        refined = network.refiner(views, logits, scores, tokens)
     assert logits.shape == (4, 4, SIDE // 4, SIDE // 4) and scores.shape == (4, 4)
+    assert refined.logits.shape == (4, 1, SIDE // 2, SIDE // 2) and refined.scores.shape == (4, 1)
+    assert (refined.scores - scores[:, :1]).abs().min() > 1e-3  # it has its say
     model = load_model(str(folder), ModelOptions(device="cpu"))
     click, box = Prompt(points=[(20, 20)]), Prompt(box=(10, 8, 42, 36), points=[(50, 50)], labels=[0])
     for i, (frame, prompt) in enumerate([(frames()[i // 2], (click, box, box, click)[i]) for i in range(4)]):
@@ -77,9 +83,9 @@ def test_training_answers_as_production_does(network, folder):
         three, three_scores = model.predict(embedding, [prompt], multimask=True)
         order = scores[i, 1:].argsort(descending=True)
         for ours, theirs in (
-            (logits[i, :1], single[0]),
-            (scores[i, :1], single_score[0]),
-            (logits[i, 1:][order], three[0]),
+            (refined.logits[i], single[0]),
+            (refined.scores[i], single_score[0]),
+            (logits[i, 1:][order] + 0.5, three[0]),
             (scores[i, 1:][order], three_scores[0]),
         ):
             torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
@@ -97,8 +103,13 @@ def test_every_weight_that_production_uses_learns(network):
     """None is cut off from the loss; only what replaces a missing mask, and video's memory, has no part in it."""
     images, tokens, rough = inputs()
     fresh = new_network(SMALL, 1)
-    logits, scores = decode(fresh, encode(fresh, images), tokens, rough)
-    (logits.square().mean() + scores.square().mean()).backward()
+    make_corrections(fresh.refiner)
+    features = encode(fresh, images)
+    logits, scores = decode(fresh, features, tokens, rough)
+    views = fresh.refiner.look(images, features.tokens, features.high_res).repeated(2)
+    refined = fresh.refiner(views, logits, scores, tokens)
+    parts = (logits, scores, refined.logits, refined.scores)
+    torch.stack([part.square().mean() for part in parts]).sum().backward()
     idle = {name for name, each in fresh.named_parameters() if each.grad is None or not each.grad.any()}
     assert all(
         name.startswith(("prompt_encoder.no_mask_embed", "mask_decoder.pred_obj_score_head")) for name in idle
