@@ -114,19 +114,29 @@ def _around(numbered: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
 def _blots(points: torch.Tensor, side: int) -> torch.Tensor:
     """(N, side, side) Gaussians of height 1."""
     at = (torch.arange(side, device=points.device) + 0.5) / side
-    x = torch.exp(-((at[None] - points[:, :1]) ** 2) / (2 * _BLOT**2))
-    y = torch.exp(-((at[None] - points[:, 1:]) ** 2) / (2 * _BLOT**2))
-    return y[:, :, None] * x[:, None, :]
+    return marks(points, at[None], at[None], _BLOT)
 
 
 def _inside(tokens: torch.Tensor, side: int) -> torch.Tensor:
     """(N, side, side) 0 or 1: the inside of each prompt's box, if it has one."""
     at = (torch.arange(side, device=tokens.device) + 0.5) / side
+    return inside_box(tokens, at[None], at[None])
+
+
+def marks(points: torch.Tensor, x: torch.Tensor, y: torch.Tensor, deviation: float) -> torch.Tensor:
+    """(N, h, w) Gaussians of height 1 around (N, 2) points, at columns (N or 1, w) and rows (N or 1, h)."""
+    across = torch.exp(-((x - points[:, :1]) ** 2) / (2 * deviation**2))
+    down = torch.exp(-((y - points[:, 1:]) ** 2) / (2 * deviation**2))
+    return down[:, :, None] * across[:, None, :]
+
+
+def inside_box(tokens: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """(N, h, w) 0 or 1: which columns (N or 1, w) and rows (N or 1, h) are in the box of (N, T, 3) tokens, if any."""
     is_low, is_high = ((tokens[..., 2:] == label).float() for label in BOX_LABELS)
     low, high = (tokens[..., :2] * is_low).sum(dim=1), (tokens[..., :2] * is_high).sum(dim=1)  # no box: both 0
-    x = (at[None] > low[:, :1]) & (at[None] < high[:, :1])
-    y = (at[None] > low[:, 1:]) & (at[None] < high[:, 1:])
-    return (y[:, :, None] & x[:, None, :]).float()
+    in_x = (x > low[:, :1]) & (x < high[:, :1])
+    in_y = (y > low[:, 1:]) & (y < high[:, 1:])
+    return (in_y[:, :, None] & in_x[:, None, :]).float()
 
 
 def _nearest_first(device: torch.device) -> torch.Tensor:

@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from sam_perception.models.edge_aware import color_bins, color_evidence
 from sam_perception.models.promptable import BOX_LABELS, FILLER
 from sam_perception.models.tabletop_input import CHANNELS, color_of
+from sam_perception.models.tabletop_prior import inside_box, marks
 from sam_perception.prompts import BACKGROUND, FOREGROUND
 
 SIDE = 48
@@ -217,16 +218,12 @@ def _grid(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 def _prompt_maps(tokens: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """(N, 3, SIDE, SIDE) marks of the clicks on the object, of those beside it, and the box's inside."""
-    label = tokens[..., 2]
-    across = torch.exp(-((x[:, None] - tokens[..., :1]) ** 2) / (2 * _BLOT**2))
-    down = torch.exp(-((y[:, None] - tokens[..., 1:2]) ** 2) / (2 * _BLOT**2))
-    marks = down[..., :, None] * across[..., None, :]
-    clicks = [(marks * (label == kind)[..., None, None]).amax(dim=1) for kind in (FOREGROUND, BACKGROUND)]
-    is_low, is_high = ((label == kind).to(tokens.dtype)[..., None] for kind in BOX_LABELS)
-    low, high = ((tokens[..., :2] * is_low).sum(dim=1), (tokens[..., :2] * is_high).sum(dim=1))  # no box: both 0
-    in_x = (x > low[:, :1]) & (x < high[:, :1])
-    in_y = (y > low[:, 1:]) & (y < high[:, 1:])
-    return torch.stack([*clicks, (in_y[:, :, None] & in_x[:, None, :]).to(tokens.dtype)], dim=1)
+    clicks = tokens.new_zeros((len(tokens), 2, SIDE, SIDE))
+    for k in range(tokens.shape[1]):
+        mark = marks(tokens[:, k, :2], x, y, _BLOT)
+        for channel, kind in zip(clicks.unbind(dim=1), (FOREGROUND, BACKGROUND), strict=True):
+            channel.copy_(torch.maximum(channel, mark * (tokens[:, k, 2] == kind)[:, None, None]))
+    return torch.cat([clicks, inside_box(tokens, x, y)[:, None]], dim=1)
 
 
 def _put_back(close: torch.Tensor, regions: torch.Tensor, side: int) -> torch.Tensor:
