@@ -153,10 +153,16 @@ def color_bins(color: torch.Tensor) -> torch.Tensor:
 
 
 def _window_mean(maps: torch.Tensor) -> torch.Tensor:
-    """Means over square windows, smaller ones at the border; one axis after the other is the same for less."""
-    side = 2 * _RADIUS + 1
-    maps = F.avg_pool2d(maps, (side, 1), stride=1, padding=(_RADIUS, 0), count_include_pad=False)
-    return F.avg_pool2d(maps, (1, side), stride=1, padding=(0, _RADIUS), count_include_pad=False)
+    """Means over square windows, smaller ones at the border: a matrix product for each axis, faster than pooling."""
+    rows, columns = (_window_weights(side, maps.device) for side in maps.shape[-2:])
+    return rows @ maps @ columns.T
+
+
+def _window_weights(side: int, device: torch.device) -> torch.Tensor:
+    """(side, side): row by row, what each pixel counts in the mean around one."""
+    at = torch.arange(side, device=device)
+    near = ((at[:, None] - at).abs() <= _RADIUS).float()
+    return near / near.sum(dim=1, keepdim=True)
 
 
 def _inverse_3x3(matrix: torch.Tensor) -> torch.Tensor:
