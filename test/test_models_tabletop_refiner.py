@@ -143,6 +143,20 @@ def test_every_prompt_token_has_its_say(refiner):
     assert (one - other).abs().max() > 1e-3
 
 
+def test_everything_that_is_shown_to_it_has_its_say(refiner):
+    """Input, candidates, prompt, size and the evidence of colours: without any one channel it corrects otherwise."""
+    torch.nn.init.normal_(refiner.correction.weight)
+    logits = answers((8, 12, 16, 20))
+    logits[:, 1:, 10:14, 9:13] = torch.tensor([1.0, -2.0, 3.0])[None, :, None, None]
+    prompt = [(0.2, 0.3, 2), (0.6, 0.7, 3), (0.4, 0.5, 1), (0.3, 0.6, 0), END]
+    whole = refined(refiner, logits, prompt).close
+    for channel in range(refiner.near.in_channels):
+        kept = refiner.near.weight.data[:, channel].clone()
+        refiner.near.weight.data[:, channel] = 0
+        assert (refined(refiner, logits, prompt).close - whole).abs().max() > 1e-4, channel
+        refiner.near.weight.data[:, channel] = kept
+
+
 def test_regions_show_the_map_stretched_to_one_size():
     ramp = torch.linspace(0, 1, 64)[None, None, None].expand(1, 1, 64, 64)
     shown = sample_regions(ramp, torch.tensor([[0.5, 0.5, 0.25]]))

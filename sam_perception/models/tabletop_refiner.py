@@ -1,10 +1,9 @@
 """Looks at each answer of `tabletop` once more and close up, and corrects it: a small U-Net on the object's region.
 
 The decoder answers at a quarter of the input's resolution, whatever the object's size. Here every object fills the
-same small picture, with the features, the input, the prompt, the decoder's candidates and what colours are worth as
-evidence in it, as in He, Gkioxari,
-Dollar, Girshick, "Mask R-CNN", ICCV 2017, and the answer's score is judged anew from what is seen, as in Huang et al.,
-"Mask Scoring R-CNN", CVPR 2019.
+same small picture, as in He, Gkioxari, Dollar, Girshick, "Mask R-CNN", ICCV 2017: of the features, the input, the
+prompt, the decoder's candidates, and what colours are worth as evidence. The score is judged anew from what is seen,
+as in Huang et al., "Mask Scoring R-CNN", CVPR 2019.
 """
 
 from __future__ import annotations
@@ -88,14 +87,12 @@ class Refiner(nn.Module):
         self.middle = nn.Conv2d(hidden_size // 4, width, 1)
         self.fine = nn.Conv2d(hidden_size // 8, width, 1)
         self.near = nn.Conv2d(CHANNELS + _CANDIDATES + _PROMPT_MAPS + 2, width, 1)
-        self.down1, self.down2, self.down3 = (
-            _convolution(width, width),
-            nn.Sequential(_convolution(width, 2 * width, 2), _convolution(2 * width, 2 * width)),
-            nn.Sequential(
-                _convolution(2 * width, 3 * width, 2),
-                _convolution(3 * width, 3 * width),
-                _convolution(3 * width, 3 * width),
-            ),
+        self.down1 = _convolution(width, width)
+        self.down2 = nn.Sequential(_convolution(width, 2 * width, 2), _convolution(2 * width, 2 * width))
+        self.down3 = nn.Sequential(
+            _convolution(2 * width, 3 * width, 2),
+            _convolution(3 * width, 3 * width),
+            _convolution(3 * width, 3 * width),
         )
         self.whole = nn.Linear(3 * width, 3 * width)
         self.lift3, self.lift2 = nn.Conv2d(3 * width, 2 * width, 1), nn.Conv2d(2 * width, width, 1)
@@ -179,8 +176,7 @@ def _twice(maps: torch.Tensor) -> torch.Tensor:
 
 
 def _sample(maps: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    maps = maps.to(grid.dtype).expand(len(grid), -1, -1, -1)
-    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(maps.expand(len(grid), -1, -1, -1), grid, padding_mode="border", align_corners=False)
 
 
 def _regions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
