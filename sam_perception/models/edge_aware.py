@@ -135,10 +135,9 @@ def color_evidence(logits: torch.Tensor, bins: torch.Tensor) -> torch.Tensor:
     bins = bins.long()
     counts = pixels.new_zeros(len(pixels), 2, _LEVELS**3)
     counts = counts.scatter_add_(2, bins[:, None].expand(-1, 2, -1), pixels)
-    spread = counts.new_tensor([0.25, 0.5, 0.25])
-    kernel = spread[:, None, None] * spread[:, None] * spread
-    cube = counts.view(-1, 1, _LEVELS, _LEVELS, _LEVELS)
-    counts = F.conv3d(cube, kernel[None, None], padding=1).view_as(counts)
+    spread = _spread(counts.device)
+    blurred = spread @ counts.view(-1, _LEVELS, _LEVELS, _LEVELS) @ spread
+    counts = (spread @ blurred.flatten(2)).view_as(counts)
     totals = pixels.sum(dim=2, keepdim=True).clamp(min=1)
     # The doubts fall to both sides in proportion to their sizes, which leaves the odds of a colour not seen at 1.
     likelihood = (counts / totals + _DOUBTS / totals.sum(dim=1, keepdim=True)).log()
@@ -150,6 +149,12 @@ def color_bins(color: torch.Tensor) -> torch.Tensor:
     """(..., h, w) int32 bins of (..., 3, h, w) red, green and blue in 0..1."""
     red, green, blue = (_LEVELS * color).int().clamp(0, _LEVELS - 1).unbind(dim=-3)
     return (red * _LEVELS + green) * _LEVELS + blue
+
+
+def _spread(device: torch.device) -> torch.Tensor:
+    """(_LEVELS, _LEVELS): half of each level's counts stays, and a quarter goes to either neighbour."""
+    at = torch.arange(_LEVELS, device=device)
+    return (2 - (at[:, None] - at).abs()).clamp(min=0) / 4
 
 
 def _window_mean(maps: torch.Tensor) -> torch.Tensor:

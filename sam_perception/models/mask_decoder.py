@@ -62,8 +62,9 @@ def decode_masks(
     heads = range(decoder.num_mask_tokens)[masks]
     kernels = [decoder.output_hypernetworks_mlps[k](tokens_out[:, first_mask + k]) for k in heads]
     features = _upscale(decoder, image_out, high_res)
-    logits = torch.stack(kernels, dim=1) @ features.flatten(2)
-    return logits.unflatten(2, features.shape[2:]), scores
+    logits = torch.stack(kernels, dim=1) @ features.transpose(1, 2)
+    side = math.isqrt(features.shape[1])
+    return logits.unflatten(2, (side, side)), scores
 
 
 def _two_way(
@@ -111,12 +112,27 @@ def _attend(
 
 
 def _upscale(decoder: Any, image: torch.Tensor, high_res: Sequence[torch.Tensor]) -> torch.Tensor:
-    """(N, P, C) image tokens to (N, C / 8, h, w) features of 4 times the grid's resolution."""
-    side = math.isqrt(image.shape[1])
-    features = decoder.upscale_conv1(image.transpose(1, 2).unflatten(2, (side, side)))
+    """(N, P, C) image tokens to (N, 16 P, C / 8) features of 4 times the grid's resolution, row by row."""
+    norm = decoder.upscale_layer_norm
+    features = _doubled(decoder.upscale_conv1, image)
     if high_res:
-        features = features + high_res[1]
-    features = decoder.upscale_conv2(decoder.activation(decoder.upscale_layer_norm(features)))
+        features = features + _row_by_row(high_res[1])
+    features = decoder.activation(F.layer_norm(features, norm.weight.shape, norm.weight, norm.bias, norm.eps))
+    features = _doubled(decoder.upscale_conv2, features)
     if high_res:
-        features = features + high_res[0]
+        features = features + _row_by_row(high_res[0])
     return decoder.activation(features)
+
+
+def _doubled(convolution: torch.nn.ConvTranspose2d, grid: torch.Tensor) -> torch.Tensor:
+    """A transposed convolution of 2x2 and stride 2, as a matrix product: (N, P, C) to (N, 4 P, C'), row by row."""
+    side = math.isqrt(grid.shape[1])
+    weight = convolution.weight.permute(0, 2, 3, 1)  # (C, 2, 2, C')
+    bias = convolution.bias.repeat(4)
+    blocks = F.linear(grid, weight.flatten(1).T, bias).unflatten(2, weight.shape[1:]).unflatten(1, (side, side))
+    return blocks.transpose(2, 3).flatten(1, 4)  # (N, y, x, 2, 2, C') to (N, y, 2, x, 2, C')
+
+
+def _row_by_row(maps: torch.Tensor) -> torch.Tensor:
+    """(1 or N, C, h, w) to (1 or N, h w, C); without a copy where each pixel's channels lie together."""
+    return maps.flatten(2).transpose(1, 2)

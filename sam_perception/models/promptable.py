@@ -135,7 +135,8 @@ class PromptableModel(SegmentationModel):
             image = self._input_of(frame)
             features, high_res = self._features(self._encoder(image))
             tokens = features.flatten(2).transpose(1, 2).contiguous()
-            return self._embedding(frame, image, tokens, tuple(level.to(self._dtype) for level in high_res))
+            high_res = tuple(level.to(self._dtype, memory_format=torch.channels_last) for level in high_res)
+            return self._embedding(frame, image, tokens, high_res)
 
     @torch.inference_mode()
     def decode(self, embedding: Embedding, prompts: Sequence[Prompt], multimask: bool) -> list[list[Mask]]:

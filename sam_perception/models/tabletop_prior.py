@@ -124,10 +124,10 @@ def _inside(tokens: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def marks(points: torch.Tensor, x: torch.Tensor, y: torch.Tensor, deviation: float) -> torch.Tensor:
-    """(N, h, w) Gaussians of height 1 around (N, 2) points, at columns (N or 1, w) and rows (N or 1, h)."""
-    across = torch.exp(-((x - points[:, :1]) ** 2) / (2 * deviation**2))
-    down = torch.exp(-((y - points[:, 1:]) ** 2) / (2 * deviation**2))
-    return down[:, :, None] * across[:, None, :]
+    """(..., h, w) Gaussians of height 1 around (..., 2) points, at columns (..., w) and rows (..., h)."""
+    across = torch.exp(-((x - points[..., :1]) ** 2) / (2 * deviation**2))
+    down = torch.exp(-((y - points[..., 1:]) ** 2) / (2 * deviation**2))
+    return down[..., :, None] * across[..., None, :]
 
 
 def inside_box(tokens: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
