@@ -17,7 +17,10 @@ Color = tuple[int, int, int]
 
 PICTURE_PX = (320, 240)
 COLUMNS = 2
-CAPTION_PX, GAP_PX = 40, 12
+LINE_PX, GAP_PX = 18, 12
+TITLE_LINES, TITLE_SCALE = 2, 0.42
+LEFT_PX = 2
+CAPTION_PX = (TITLE_LINES + 1) * LINE_PX + 4
 MASK_COLOR = (255, 230, 0)  # beside the gripper's, told apart with any colour vision
 PAPER, INK, FAINT = (250, 250, 250), (20, 20, 20), (110, 110, 110)
 
@@ -37,8 +40,11 @@ def draw_case(case: PickCase) -> Image:
     words = np.full((CAPTION_PX, 2 * PICTURE_PX[0], 3), PAPER, np.uint8)
     numbers = f"{attempt.kind} {attempt.scene}.{attempt.step}, {attempt.planner}, {attempt.masks} mask"
     grasp = f", quality {attempt.quality:.2f}, opened {1e3 * attempt.width_m:.0f} mm" if attempt.executed else ""
-    _write(words, f"{attempt.object}: {attempt.reason} - {attempt.detail}", 15, 0.42, INK)
-    _write(words, f"{numbers}, IoU {attempt.mask_iou:.2f}{grasp}", 33, 0.4, FAINT)
+    why = attempt.detail if attempt.reason == "no grasp" else f"{attempt.reason} - {attempt.detail}"
+    title = wrapped(f"{attempt.object}: {why}", TITLE_SCALE, words.shape[1])[:TITLE_LINES]
+    for k, line in enumerate(title):
+        _write(words, line, 15 + k * LINE_PX, TITLE_SCALE, INK)
+    _write(words, f"{numbers}, IoU {attempt.mask_iou:.2f}{grasp}", 15 + len(title) * LINE_PX, 0.4, FAINT)
     return np.concatenate([words, np.concatenate([seen, _ended(case)], axis=1)])
 
 
@@ -74,9 +80,24 @@ def _crop(picture: Image, mask: Mask) -> Image:
     return np.asarray(cv2.resize(part, PICTURE_PX, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def wrapped(text: str, scale: float, width: int) -> list[str]:
+    """The text in lines that are as wide as a picture at most, where its words allow."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and _width(f"{lines[-1]} {word}", scale) <= width - 2 * LEFT_PX:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
+def _width(text: str, scale: float) -> int:
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0])
+
+
 def _write(picture: Image, text: str, y: int, scale: float, color: Color) -> None:
     """Write on a baseline, cut to the picture."""
     text = text.encode("ascii", "replace").decode()  # OpenCV's letters
-    while text and cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0] > picture.shape[1] - 4:
+    while text and _width(text, scale) > picture.shape[1] - 2 * LEFT_PX:
         text = text[:-1]
-    cv2.putText(picture, text, (2, y), cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)
+    cv2.putText(picture, text, (LEFT_PX, y), cv2.FONT_HERSHEY_SIMPLEX, scale, color, 1, cv2.LINE_AA)

@@ -8,12 +8,13 @@ import io
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("mujoco")
 
-from sam_perception.evaluation.pick_pictures import sheet
+from sam_perception.evaluation.pick_pictures import CAPTION_PX, PICTURE_PX, sheet, wrapped
 from sam_perception.evaluation.pick_reports import describe, success_rate, summary_lines, to_csv
 from sam_perception.evaluation.pick_runs import PickRun
 from sam_perception.evaluation.picks import Attempt, PickPlan, PickTimes
@@ -92,7 +93,16 @@ def test_csv_has_a_line_for_each_attempt() -> None:
 
 
 def test_a_sheet_shows_all_pictures_two_in_a_row() -> None:
-    red = np.full((280, 640, 3), (255, 0, 0), np.uint8)
+    red = np.full((CAPTION_PX + PICTURE_PX[1], 2 * PICTURE_PX[0], 3), (255, 0, 0), np.uint8)
     shown = (sheet([red] * 3) == (255, 0, 0)).all(axis=2)
-    assert shown.sum() == 3 * 280 * 640
+    assert shown.sum() == 3 * red.shape[0] * red.shape[1]
     assert sheet([]).shape[2] == 3
+
+
+def test_a_long_title_goes_on_in_a_second_line_and_loses_no_word() -> None:
+    title = "tub 14: no safe grasp: 114 mm at its narrowest, the gripper opens to 80 mm; 2 of 3 grasps touch the table"
+    lines = wrapped(title, 0.42, 640)
+    assert len(lines) == 2 and " ".join(lines) == title
+    for line in lines:
+        assert cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, 0.42, 1)[0][0] <= 640
+    assert wrapped("short", 0.42, 640) == ["short"]
