@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812  (its usual name)
 
 _WORKING_SIDE = 320  # px of the longer side, about, at which coefficients are found
 _RADIUS = 4  # working pixels
-_SMOOTHNESS = 3e-4  # variance of colour, 0..1, below which a patch counts as one surface
+_SMOOTHNESS = 1e-4  # variance of colour, 0..1, below which a patch counts as one surface
 _UNLIKELY = -4.0  # low-resolution logits below which nothing can come of a pixel
 _MARGIN = 2 * _RADIUS + 2  # working pixels that a pixel reaches into, through two windows and an interpolation
 _SURE = 1e-4  # probabilities nearer to 0 and 1 count as this near
