@@ -146,11 +146,14 @@ class Tabletop(Sam2):
 
     def _dense(self, prompts: Sequence[Prompt], table: torch.Tensor, embedding: PromptableEmbedding) -> torch.Tensor:
         assert isinstance(embedding, TabletopEmbedding)
-        logits = prior_logits(embedding.surfaces[None], table)
-        for i, prompt in enumerate(prompts):
-            if prompt.mask is not None or prompt.logits is not None:
-                given = self._mask_logits(prompt, embedding.image_size)[None]
-                logits[i] = with_clicks(given, table[i : i + 1])[0]
+        given = [i for i, prompt in enumerate(prompts) if prompt.mask is not None or prompt.logits is not None]
+        if len(given) < len(prompts):
+            logits = prior_logits(embedding.surfaces[None], table)
+        else:
+            logits = table.new_empty((len(prompts), 1, self.logits_size, self.logits_size))
+        for i in given:
+            mask = self._mask_logits(prompts[i], embedding.image_size)[None]
+            logits[i] = with_clicks(mask, table[i : i + 1])[0]
         return self.network.prompt_encoder.mask_embed(logits).flatten(2).transpose(1, 2)
 
 
