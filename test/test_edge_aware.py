@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from sam_perception.models.edge_aware import enlarge, make_guide  # noqa: E402
+from sam_perception.models.edge_aware import color_bins, color_evidence, enlarge, make_guide  # noqa: E402
 
 
 def disc(height: int, width: int, radius: int) -> np.ndarray:
@@ -89,3 +89,16 @@ def test_outlines_stay_in_place_where_the_image_is_no_multiple_of_the_working_si
 def test_an_empty_mask_stays_empty():
     guide = make_guide(torch.from_numpy(picture(disc(120, 160, 30), np.random.default_rng(3))))
     assert not (enlarge(torch.full((2, 1, 48, 48), -10.0), guide) > 0).any()
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_a_colour_beside_the_objects_speaks_for_it_and_one_further_away_does_not(channel: int) -> None:
+    levels = torch.full((3, 1, 200), 8)
+    levels[:, :, 100:] = 2  # the background
+    levels[channel, 0, 100], levels[channel, 0, 101] = 9, 10
+    levels[[c for c in range(3) if c != channel], 0, 100:102] = 8
+    logits = torch.full((1, 200), 9.0)
+    logits[:, 100:] = -9.0
+    evidence = color_evidence(logits, color_bins((levels + 0.5) / 16).flatten()[None])[0]
+    assert evidence[0] > evidence[100] > 0.5
+    assert evidence[101] < 0 and evidence[150] < -1

@@ -73,6 +73,20 @@ def test_a_correction_lands_in_the_region_and_nowhere_else(refiner):
     assert beyond.any() and torch.equal(change[beyond], torch.zeros(int(beyond.sum())))
 
 
+def test_a_correction_is_put_back_where_it_was_seen(refiner):
+    torch.nn.init.normal_(refiner.correction.weight)
+    logits = answers((8, 12, 16, 20))
+    answer = refined(refiner, logits, [(0.4, 0.5, 1), END])
+    correction = answer.close - sample_regions(logits[:, :1], answer.regions)
+    x, y, half = (2 * value for value in answer.regions[0].tolist())
+    places = torch.tensor([[[1 / half, 0, (1 - x) / half], [0, 1 / half, (1 - y) / half]]])
+    grid = torch.nn.functional.affine_grid(places, [1, 1, 2 * LOW_RES, 2 * LOW_RES], align_corners=False)
+    expected = torch.nn.functional.grid_sample(correction, grid, padding_mode="zeros", align_corners=False)
+    before = torch.nn.functional.interpolate(logits[:, :1], scale_factor=2, mode="bilinear")
+    assert expected.std() > 0.01
+    torch.testing.assert_close(answer.logits - before, expected, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("candidate", [0, 3])
 def test_a_click_is_looked_at_with_all_that_a_candidate_takes_in(refiner, candidate):
     """And with the click itself, where no candidate reaches it."""
