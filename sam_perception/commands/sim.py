@@ -34,7 +34,15 @@ def add_parser(subparsers: Any) -> None:
 
 def dataset(options: argparse.Namespace) -> int:
     """Render a data set, or what is missing of it, and say what it cost."""
-    plan = DatasetPlan(options.scenes, Split(options.split), options.seed, options.views, options.width, options.height)
+    plan = DatasetPlan(
+        options.scenes,
+        Split(options.split),
+        options.seed,
+        options.views,
+        options.width,
+        options.height,
+        options.piled,
+    )
     with tqdm(total=plan.scenes, desc="rendering", unit="scene", disable=None) as progress:
 
         def show(scenes: int) -> None:
@@ -84,6 +92,13 @@ def _add_dataset(actions: Any) -> None:
         default=_cores(),
         metavar="N",
         help="processes; each takes 40 scenes at a time (default: the cores here, %(default)s)",
+    )
+    parser.add_argument(
+        "--piled",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of the objects, 0..1, are set on or in another, where a layout has fewer (3 to 30 %%)",
     )
     _add_common(parser)
     parser.set_defaults(run=dataset)

@@ -52,9 +52,10 @@ class DatasetPlan:
         views: captures of each scene, each with a camera pose, light and exposure of its own.
         width: of the images, pixels.
         height: of the images, pixels.
+        piled: share of objects that are set on or in another, where a scene's layout has fewer.
 
     Raises:
-        InvalidInputError: a count, size or seed that is out of range.
+        InvalidInputError: a count, size, seed or share that is out of range.
     """
 
     scenes: int
@@ -63,6 +64,7 @@ class DatasetPlan:
     views: int = DEFAULT_VIEWS
     width: int = DEFAULT_SIZE[0]
     height: int = DEFAULT_SIZE[1]
+    piled: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -71,6 +73,7 @@ class DatasetPlan:
             ("seed", 0, 2**32 - 1),
             ("width", 64, 4096),
             ("height", 64, 4096),
+            ("piled", 0, 1),
         ):
             if not low <= getattr(self, name) <= high:
                 raise InvalidInputError.for_field(name, f"{low} to {high}", getattr(self, name))

@@ -19,6 +19,7 @@ _STILL_MOVING_M_S = 0.15
 _SUNK_M = 0.006
 _AWAY_M = -60.0
 _BESIDE = 0.3  # share of objects that are set down right beside the one before
+_HOLLOW = ("bowl", "tub", "pan", "plate")  # families in which other objects come to lie
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +92,25 @@ def furnish(world: World, data: Any, rng: np.random.Generator) -> Furnishing:
     return table
 
 
-def lay_out(world: World, data: Any, table: Furnishing, rng: np.random.Generator) -> list[WorldObject]:
-    """Chooses objects, sets them down and lets them settle; returns those that came to rest on the table."""
+def lay_out(
+    world: World, data: Any, table: Furnishing, rng: np.random.Generator, piled: float = 0.0
+) -> list[WorldObject]:
+    """Chooses objects, sets them down and lets them settle; returns those that came to rest on the table.
+
+    Args:
+        world: whose objects and physics.
+        data: mujoco.MjData of its model.
+        table: the one that is shown.
+        rng: decides everything.
+        piled: share of objects that are set on or in an earlier one, where the layout has fewer; hollow things then
+            come first, so that others come to lie in them, and nothing pulls them towards the middle.
+    """
     style = _STYLES[rng.choice(len(_STYLES), p=[style.share for style in _STYLES])]
     count = int(rng.integers(style.count[0], style.count[1] + 1))
     chosen = [world.objects[k] for k in _choose(world, count, rng)]
+    if piled > style.stack:
+        style = dataclasses.replace(style, stack=piled, pull=0.0)
+        chosen.sort(key=lambda thing: thing.family not in _HOLLOW)
     center = _cluster_center(table, rng)
     placed: list[_Placed] = []
     for thing in chosen:

@@ -132,7 +132,7 @@ class Scene:
         return pose
 
 
-def arrange(world: World, scene_seed: int) -> Scene:
+def arrange(world: World, scene_seed: int, piled: float = 0.0) -> Scene:
     """Drops objects of a world on one of its tables, lets them settle, and paints and lights everything.
 
     Edits world.model, so that it shows this scene and no other. The same world and seed give the same scene.
@@ -140,11 +140,12 @@ def arrange(world: World, scene_seed: int) -> Scene:
     Args:
         world: from build_world.
         scene_seed: 0 or more.
+        piled: share of objects, 0..1, that are set on or in another, where the layout that is drawn has fewer.
     """
     rng = stream(world.split, world.seed, _STREAM, scene_seed)
     data = import_mujoco().MjData(world.model)
     table = furnish(world, data, rng)
-    return _finished(world, scene_seed, data, lay_out(world, data, table, rng), table, rng)
+    return _finished(world, scene_seed, data, lay_out(world, data, table, rng, piled), table, rng)
 
 
 def arrange_these(world: World, scene_seed: int, things: Sequence[WorldObject]) -> Scene:

@@ -43,7 +43,7 @@ def simulate(share: WorldShare, times: StageTimes) -> Iterator[LabelledView]:
     with renderer:
         for number in share.scenes:
             with times.stage("arranging"):
-                scene = arrange(world, _seed(plan.seed, _SCENE, number))
+                scene = arrange(world, _seed(plan.seed, _SCENE, number), plan.piled)
             for view in range(plan.views):
                 rng = np.random.default_rng(np.random.SeedSequence((plan.seed, _CAMERA, number, view)))
                 camera, pose = draw_intrinsics(rng, plan.width, plan.height), draw_pose(rng, scene)

@@ -31,6 +31,8 @@ class Phase:
             objects as large as a large input shows them.
         smallest_object: input pixels of an object that is worth a prompt.
         refine: train the refiner alone, on the answers of everything else as it is.
+        decoder: with ``refine``, train the prompt encoder and the mask decoder too, so that they learn to go on from
+            what the refiner made of their answers; the image encoder stays as it is.
     """
 
     steps: int
@@ -44,6 +46,7 @@ class Phase:
     window: tuple[float, float] = WHOLE_VIEWS
     smallest_object: int = 24
     refine: bool = False
+    decoder: bool = False
 
     def __post_init__(self) -> None:
         for name in ("steps", "input_size", "batch", "objects", "smallest_object"):
@@ -57,6 +60,8 @@ class Phase:
             raise InvalidInputError.for_field("phases.window", "two shares, 0 < smallest <= largest <= 1", self.window)
         if self.refine and not self.rounds:
             raise InvalidInputError.for_field("phases.rounds", "prompts, since refine is set", self.rounds)
+        if self.decoder and not self.refine:
+            raise InvalidInputError.for_field("phases.decoder", "refine with it", "decoder alone")
         if self.mask_loss not in ("balanced", "focal"):
             raise InvalidInputError.for_field("phases.mask_loss", "balanced or focal", self.mask_loss)
 

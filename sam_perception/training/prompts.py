@@ -5,13 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_perception.evaluation.clicks import first_click, jitter, noisy_box, random_click, random_next_click
+from sam_perception.evaluation.clicks import (
+    first_click,
+    jitter,
+    next_click,
+    noisy_box,
+    random_click,
+    random_next_click,
+)
 from sam_perception.models.promptable import BOX_LABELS, FILLER, NOT_A_POINT
 from sam_perception.prompts import FOREGROUND
 
 _BOX_SHARE = 0.5  # of the prompts begin with a box, the others with a click
 _TIGHT_SHARE = 0.3  # of those boxes have no noise: a detector's, an annotator's
 _MIDDLE_SHARE = 0.5  # of the clicks are near the object's middle, where people click; the others anywhere on it
+_WORST_SHARE = 0.5  # of the corrections are in the middle of the worst error, as people correct; the others on any
 _MIDDLE_JITTER = 1 / 100  # of the image's side
 _BOX_NOISE_LIMIT = 20 / 1024  # of the image's side, as in SAM
 
@@ -36,8 +44,10 @@ class PromptWriter:
     def correct(self, predicted: NDArray[np.bool_]) -> None:
         """Add to each prompt a click where (N, S, S) answers are wrong."""
         for tokens, truth, answer in zip(self._tokens, self._truths, predicted, strict=True):
-            x, y, label = random_next_click(self._rng, truth, answer)
-            tokens.append((x, y, label))
+            if self._rng.random() < _WORST_SHARE:
+                tokens.append(next_click(truth, answer))
+            else:
+                tokens.append(random_next_click(self._rng, truth, answer))
 
     def tokens(self) -> NDArray[np.float32]:
         """(N, T, 3): x and y in 0..1 of the image, and label; a prompt ends with NOT_A_POINT, then FILLER."""

@@ -72,17 +72,23 @@ def _prompt_loss(
 def _refiner_loss(
     network: Sam2Model, batch: Batch, phase: Phase, rng: np.random.Generator, dtype: torch.dtype
 ) -> StepResult:
-    """Of the refiner alone: cross-entropy and dice in its regions, and its error about its answers' IoU."""
+    """Of the refiner: cross-entropy and dice in its regions, and its error about its answers' IoU.
+
+    Where the phase says so, of the decoder's answers too, which then also learn from what the refiner makes of them.
+    """
     conversation = _Conversation(batch, phase, rng)
     target = F.avg_pool2d(conversation.masks, 2)
     with torch.no_grad():
         features = encode(network, batch.images, dtype)
     views = network.refiner.look(batch.images, features.tokens, features.high_res).repeated(batch.truths.shape[1])
     total, ious = target.new_zeros(()), []
-    for _ in range(conversation.rounds):
+    for number in range(conversation.rounds):
         tokens, logits = conversation.prompts()
-        with torch.no_grad():
+        with torch.set_grad_enabled(phase.decoder):
             answers, scores = decode(network, features, tokens, logits)
+        if phase.decoder:
+            single_clicks = conversation.is_single_click if number == 0 else None
+            total = total + _answer_loss(answers, scores, F.avg_pool2d(target, 2), single_clicks, phase.mask_loss)
         refined: Refined = network.refiner(views, answers, scores, tokens)
         close = sample_regions(target, refined.regions)
         iou = losses.mask_iou(refined.logits.detach(), target)

@@ -164,6 +164,7 @@ def test_a_worker_that_dies_is_told_in_a_sentence(tmp_path):
     [
         (DatasetPlan(90, seed=1, views=2, width=WIDTH, height=HEIGHT), "seed 0, not 1"),
         (DatasetPlan(90, views=3, width=WIDTH, height=HEIGHT), "views 2, not 3"),
+        (DatasetPlan(90, views=2, width=WIDTH, height=HEIGHT, piled=0.4), "piled 0.0, not 0.4"),
         (DatasetPlan(89, views=2, width=WIDTH, height=HEIGHT), "at least the 90"),
     ],
 )
@@ -181,7 +182,9 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("wrong", [{"scenes": 0}, {"scenes": 1, "views": 0}, {"scenes": 1, "seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"scenes": 0}, {"scenes": 1, "views": 0}, {"scenes": 1, "seed": -1}, {"scenes": 1, "piled": 1.5}]
+)
 def test_a_plan_says_which_number_is_wrong(wrong):
     with pytest.raises(InvalidInputError, match=next(reversed(wrong))):
         DatasetPlan(**wrong)

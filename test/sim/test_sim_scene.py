@@ -108,6 +108,25 @@ def test_scenes_are_sparse_and_crowded(world):
     assert sum(n == 0 for n in touching) >= 2
 
 
+def test_piled_scenes_have_more_that_stands_on_or_in_something_else(world):
+    """By MuJoCo's contacts: objects that touch others and not the table. Without the option nothing changes."""
+
+    def lifted(piled):
+        count = 0
+        for seed in range(20):
+            scene = arrange(world, seed, piled)
+            bodies = {thing.body_id for thing in scene.objects}
+            pairs = [set(pair) for pair in world.model.geom_bodyid[scene.data.contact.geom].tolist()]
+            on_table = {body for pair in pairs if pair - bodies for body in pair}
+            count += len({body for pair in pairs for body in pair} & bodies - on_table)
+            assert len(scene.objects) >= 2
+        return count
+
+    assert lifted(0.5) >= 1.3 * lifted(0.0) > 0
+    one, same = _look(arrange(world, 3)), _look(arrange(world, 3, 0.01))  # fewer than any layout has
+    assert all(np.array_equal(values, same[name]) for name, values in one.items())
+
+
 def test_labels_count_from_one_and_name_what_is_seen(world):
     scene = arrange(world, 5)
     assert [thing.label for thing in scene.objects] == list(range(1, len(scene.objects) + 1))

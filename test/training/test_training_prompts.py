@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from sam_perception.evaluation.clicks import next_click
 from sam_perception.training.prompts import PromptWriter
 
 SIDE = 64
@@ -81,6 +82,8 @@ def test_a_correction_is_a_click_where_the_answer_is_wrong():
     assert (true != said).all()
     np.testing.assert_array_equal(added[:, 2], np.where(true, FOREGROUND, BACKGROUND))
     assert set(added[:, 2]) == {BACKGROUND, FOREGROUND}
+    in_the_middle = [(x[i], y[i]) == next_click(truths[i], predicted[i])[:2] for i in range(60)]
+    assert 0.3 < np.mean(in_the_middle) < 0.7  # where people click; the others anywhere
     assert (tokens[np.arange(60), lengths + 1, 2] == NO_POINT).all()
     assert not writer.is_single_click.any()
 

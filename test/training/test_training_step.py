@@ -125,14 +125,15 @@ def test_for_one_click_the_best_of_three_candidates_counts():
     assert misjudged.item() == pytest.approx(1, abs=0.05)  # the squared error of its estimate
 
 
-def test_the_refiner_learns_alone(batch):
-    """To correct the answers of a network that stays as it is, and to judge what it made of them."""
+@pytest.mark.parametrize("with_decoder", [False, True])
+def test_the_refiner_learns_with_an_encoder_that_stays_as_it_is(batch, with_decoder):
+    """To correct the decoder's answers and to judge what it made of them; alone, or the decoder beside it."""
     network, heads = fresh()
     before = {name: each.clone() for name, each in network.state_dict().items()}
     optimisers = make_optimisers([network, heads], 0.1)
     for group in (group for optimiser in optimisers for group in optimiser.param_groups):
         group["lr"] = 3e-3
-    phase = Phase(1, 64, batch=2, objects=4, rounds=(1.0, 1.0), refine=True)
+    phase = Phase(1, 64, batch=2, objects=4, rounds=(1.0, 1.0), refine=True, decoder=with_decoder)
     found = []
     for number in range(60):
         result = step_loss(network, heads, batch, phase, np.random.default_rng(number % 2), torch.float32)
@@ -142,8 +143,8 @@ def test_the_refiner_learns_alone(batch):
             optimiser.step()
         found.append(result.figures)
     assert all(np.isfinite(found[0][name]) for name in ("loss", "prompts", "iou_click", "iou_box", "iou_last"))
-    changed = {name for name, each in network.state_dict().items() if not torch.equal(each, before[name])}
-    assert changed and all(name.startswith("refiner.") for name in changed)
+    changed = {name.split(".")[0] for name, each in network.state_dict().items() if not torch.equal(each, before[name])}
+    assert changed == ({"refiner", "mask_decoder", "prompt_encoder"} if with_decoder else {"refiner"})
     assert np.mean([each["loss"] for each in found[-4:]]) < 0.8 * np.mean([each["loss"] for each in found[:4]])
     ious = [np.nanmean([each["iou_click"], each["iou_box"]]) for each in found]
     assert np.mean(ious[-4:]) > np.mean(ious[:4]) + 0.1
