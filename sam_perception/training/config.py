@@ -26,6 +26,7 @@ class Phase:
         rounds: probability that all prompts get a 1st (1), then a 2nd, then a 3rd... answer; empty: side targets only.
         mask_loss: ``balanced`` cross-entropy, or ``focal``; dice is added to both.
         learning_rate: at the phase's begin and end.
+        data: folders instead of the run's; empty: the run's.
         side_weight: of the side targets' loss.
         window: smallest and largest share of a view's side that is cropped; small windows let a small input show
             objects as large as a large input shows them.
@@ -42,6 +43,7 @@ class Phase:
     rounds: tuple[float, ...] = (1.0,)
     mask_loss: str = "balanced"
     learning_rate: tuple[float, float] = (1e-3, 1e-3)
+    data: tuple[str, ...] = ()
     side_weight: float = 0.3
     window: tuple[float, float] = WHOLE_VIEWS
     smallest_object: int = 24
@@ -119,7 +121,8 @@ class TrainingConfig:
     def as_plain_data(self) -> dict[str, Any]:
         """Everything but where the machine that it ran on keeps its files."""
         plain = dataclasses.asdict(self)
-        plain["data"] = [Path(folder).name for folder in self.data]
+        for part in (plain, *plain["phases"]):
+            part["data"] = [Path(folder).name for folder in part["data"]]
         plain["start"] = None if self.start is None else Path(self.start).name
         return plain
 

@@ -22,7 +22,7 @@ from sam_perception.atomic_files import write_atomically
 from sam_perception.errors import CheckpointError, ModelUnavailableError
 from sam_perception.models.sam2 import NoPositions
 from sam_perception.training.architecture import new_network
-from sam_perception.training.config import TrainingConfig
+from sam_perception.training.config import Phase, TrainingConfig
 from sam_perception.training.data import Batch, TrainingViews, collate, find_views
 from sam_perception.training.optimisers import make_optimisers
 from sam_perception.training.side_targets import SideHeads
@@ -53,11 +53,13 @@ def train(config: TrainingConfig, out: Path, device: torch.device, progress: Pro
 
     Raises:
         CheckpointError: the checkpoint in ``out`` is damaged, or of another architecture.
+        InvalidInputError: a folder of a phase that is still to come has no view.
         ModelUnavailableError: nothing can be compiled on this machine, and ``config.compile`` asks for it.
     """
     out.mkdir(parents=True, exist_ok=True)
     run = _Run(config, device)
     run.resume(out / CHECKPOINT)
+    _find_all_views(config, run.step)
     log = _Log(out / LOG, run.step, progress)
     while run.step < config.steps:
         number, done = config.phase_at(run.step)
@@ -213,12 +215,21 @@ class _Log:
             self._progress(step, row)
 
 
+def _find_all_views(config: TrainingConfig, step: int) -> None:
+    """Look into the folders of all phases that are not done, rather than hours later, in a loader's process."""
+    if step < config.steps:
+        number, _ = config.phase_at(step)
+        for folder in sorted({folder for phase in config.phases[number:] for folder in _folders(config, phase)}):
+            find_views(folder)
+
+
+def _folders(config: TrainingConfig, phase: Phase) -> list[Path]:
+    return [Path(folder).expanduser() for folder in phase.data or config.data]
+
+
 def _batches(config: TrainingConfig, number: int, views_used: int) -> Iterator[Batch]:
     phase = config.phases[number]
-    folders = [Path(folder).expanduser() for folder in config.data]
-    for folder in folders:
-        find_views(folder)  # here, because what a loader's process raises comes out as no sentence
-    views = TrainingViews(folders, phase, config.seed, views_used)
+    views = TrainingViews(_folders(config, phase), phase, config.seed, views_used)
     loader = DataLoader(
         views,
         phase.batch,

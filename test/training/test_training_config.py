@@ -21,7 +21,7 @@ start: models/old
 architecture: {width: 16, blocks: [1, 1, 2, 1], global_blocks: [3]}
 phases:
   - {steps: 30, input_size: 64, rounds: [], learning_rate: [0.002, 0.001]}
-  - {steps: 20, input_size: 96, rounds: [1.0, 0.5], mask_loss: focal}
+  - {steps: 20, input_size: 96, rounds: [1.0, 0.5], mask_loss: focal, data: [/elsewhere/three]}
 """
 
 
@@ -52,6 +52,7 @@ def test_what_is_kept_with_the_model_names_no_place_of_this_machine(write):
     assert plain["data"] == ["one", "two"] and plain["start"] == "old"
     assert "elsewhere" not in repr(plain)
     assert plain["phases"][1]["steps"] == 20
+    assert [phase["data"] for phase in plain["phases"]] == [[], ["three"]]
 
 
 @pytest.mark.parametrize(

@@ -189,3 +189,15 @@ def test_a_folder_without_views_is_named_before_anything_is_trained(config, tmp_
     lost = dataclasses.replace(config, data=(str(tmp_path),), workers=2)
     with pytest.raises(InvalidInputError, match="no finished world"):
         loop.train(lost, tmp_path / "run", CPU)
+
+
+def test_a_phase_may_have_views_of_its_own(config, tmp_path):
+    short = [dataclasses.replace(phase, steps=2) for phase in PHASES]
+    own = dataclasses.replace(short[1], data=(str(tmp_path),))
+    with pytest.raises(InvalidInputError, match="no finished world"):
+        loop.train(dataclasses.replace(config, phases=(short[0], own)), tmp_path / "run", CPU)
+    assert not (tmp_path / "run" / loop.CHECKPOINT).exists()  # before anything is trained
+    loop.train(dataclasses.replace(config, phases=(short[0],)), tmp_path / "run", CPU)
+    write_tiny_dataset(tmp_path, views=2)
+    loop.train(dataclasses.replace(config, data=("nowhere",), phases=(short[0], own)), tmp_path / "run", CPU)
+    assert torch.load(tmp_path / "run" / loop.CHECKPOINT, weights_only=True)["step"] == 4
