@@ -22,6 +22,7 @@ from sam_perception.models.base import ModelOptions
 from sam_perception.models.edge_aware import Guide, enlarge, make_guide
 from sam_perception.models.promptable import PromptableEmbedding
 from sam_perception.models.sam2 import Sam2
+from sam_perception.models.tabletop_clicks import obey_clicks
 from sam_perception.models.tabletop_input import network_input
 from sam_perception.models.tabletop_prior import prior_logits, surfaces, with_clicks
 from sam_perception.models.tabletop_refiner import Refiner, Views
@@ -107,8 +108,11 @@ class Tabletop(Sam2):
 
         A single answer to a box that is far from filling it takes in more, of what the network is less sure of, as far
         as it then fills it better: Lempitsky, Kohli, Rother, Sharp, "Image segmentation with a bounding box prior",
-        ICCV 2009.
+        ICCV 2009. A single answer is made to obey the clicks that correct it.
         """
+        if logits.shape[1] == 1:
+            assert isinstance(embedding, TabletopEmbedding)
+            logits = obey_clicks(logits, embedding.views.detail[0], prompts, embedding.image_size)
         answers = super()._masks(logits, scores, prompts, embedding)
         found = [[_whole(mask, prompt) for mask in answer] for answer, prompt in zip(answers, prompts, strict=True)]
         for i, prompt in enumerate(prompts):
