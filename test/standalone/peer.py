@@ -1,6 +1,7 @@
-"""A process with one node for test_standalone_processes.py: `peer.py NAME spin|forget|call`."""
+"""A process with one node for test_standalone_processes.py: `peer.py NAME spin|forget|call|send_late`."""
 
 import contextlib
+import os
 import pathlib
 import signal
 import sys
@@ -95,6 +96,32 @@ def forget(node: Node) -> None:
     time.sleep(0.3)
 
 
+def send_late(node: Node) -> None:
+    """Be told to end in the middle of a callback that then sends something."""
+    has_failed = threading.Event()
+    publisher = node.create_publisher(Int32, "~/late", 1)
+
+    def late() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while rclpy.ok():
+            time.sleep(0.01)
+        try:
+            publisher.publish(Int32())
+        except RuntimeError:
+            has_failed.set()
+            raise
+
+    executor = MultiThreadedExecutor(num_threads=4)
+    executor.add_node(node)
+    node.create_timer(0.1, late)  # after it has said that it is ready
+    while not has_failed.is_set():
+        executor.spin_once(timeout_sec=0.1)
+    time.sleep(0.2)  # until the executor knows
+    executor.spin_once(timeout_sec=0.1)
+    print("ended", flush=True)
+    rclpy.try_shutdown()
+
+
 if __name__ == "__main__":
     rclpy.init(args=[])
-    {"spin": spin, "call": call, "forget": forget}[sys.argv[2]](Peer(sys.argv[1]))
+    {"spin": spin, "call": call, "forget": forget, "send_late": send_late}[sys.argv[2]](Peer(sys.argv[1]))

@@ -107,6 +107,13 @@ def test_a_signal_ends_a_node_without_a_traceback(start, signals):
     assert process.returncode == 0
 
 
+def test_what_a_callback_can_no_longer_send_is_no_failure(start):
+    process = start("late", "send_late")
+    heard, said = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, said) == (0, "")
+    assert heard.endswith("ended\n")
+
+
 def test_a_process_that_forgets_to_shut_down_ends(start):
     process = start("forgetful", "forget")
     _, said = process.communicate(timeout=DEADLINE_S)

@@ -79,11 +79,11 @@ class Executor:
     def _wait_for_work(self, end: float) -> Callable[[], None] | None:
         with self._condition:
             while not self._is_shutdown:
+                if not default_context.ok():  # first: what fails now, as by sending something, fails because of it
+                    raise ExternalShutdownException
                 if self._failure:
                     failure, self._failure = self._failure, None
                     raise failure
-                if not default_context.ok():
-                    raise ExternalShutdownException
                 work, ready_in = self._find_work()
                 left = end - time.monotonic()
                 if work or left <= 0:
