@@ -152,6 +152,7 @@ class PromptableModel(SegmentationModel):
             return []
         doing = f"decoding {len(prompts)} prompts on {self.device}"
         with devices.out_of_memory_as_sentence(doing, "send fewer prompts in one request, or keep fewer frames"):
+            prompts = self._with_history(embedding, prompts, multimask)
             logits, scores = self.predict(embedding, prompts, multimask)
             return self._masks(logits, scores, prompts, embedding)
 
@@ -204,9 +205,19 @@ class PromptableModel(SegmentationModel):
         """(M, 1, h, w) low-resolution logits to (M, 1, H, W) logits of the embedded image."""
         return self.upsample(logits, embedding.image_size)
 
+    def _settled(self, logits: torch.Tensor, prompts: Sequence[Prompt], embedding: PromptableEmbedding) -> torch.Tensor:
+        """(M, 1, H, W) logits of M single answers, with what a family does to them last."""
+        return logits
+
     def _low_resolution(self, logits: torch.Tensor) -> torch.Tensor:
         """(N, K, h, w) logits as they are handed out, to be fed back."""
         return logits
+
+    def _with_history(
+        self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
+    ) -> Sequence[Prompt]:
+        """The prompts as they are asked in the end, where a family asks something else first."""
+        return prompts
 
     # Frames in.
 
@@ -318,6 +329,10 @@ class PromptableModel(SegmentationModel):
 
     # Masks out.
 
+    def _handed_out(self, logits: torch.Tensor) -> NDArray[np.float32]:
+        """(N, K, h, w) logits as callers get them, to be fed back."""
+        return self._low_resolution(logits).clamp(-self._logit_limit, self._logit_limit).cpu().numpy()
+
     def _masks(
         self,
         logits: torch.Tensor,
@@ -327,8 +342,12 @@ class PromptableModel(SegmentationModel):
     ) -> list[list[Mask]]:
         count = scores.shape[1]
         flat = logits.flatten(0, 1)[:, None]
-        answers = [part for some in flat.split(_MASKS_AT_ONCE) for part in _binary(self._enlarge(some, embedding))]
-        low_res = self._low_resolution(logits).clamp(-self._logit_limit, self._logit_limit).cpu().numpy()
+        answers: list[tuple[NDArray[np.bool_], float]] = []
+        for start in range(0, len(flat), _MASKS_AT_ONCE):
+            some = slice(start, start + _MASKS_AT_ONCE)
+            enlarged = self._enlarge(flat[some], embedding)
+            answers += _binary(self._settled(enlarged, prompts[some], embedding) if count == 1 else enlarged)
+        low_res = self._handed_out(logits)
         ious = scores.clamp(0, 1).cpu().numpy()
         return [
             [

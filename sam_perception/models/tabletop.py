@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its usual name)
+from numpy.typing import NDArray
 from transformers import Sam2Config, Sam2Model
 
 from sam_perception.frames import RgbdFrame, depth_to_metres
@@ -22,7 +23,7 @@ from sam_perception.models.base import ModelOptions
 from sam_perception.models.edge_aware import Guide, enlarge, make_guide
 from sam_perception.models.promptable import PromptableEmbedding
 from sam_perception.models.sam2 import Sam2
-from sam_perception.models.tabletop_clicks import obey_clicks
+from sam_perception.models.tabletop_clicks import obey_clicks, one_by_one, settle_clicks
 from sam_perception.models.tabletop_input import network_input
 from sam_perception.models.tabletop_prior import prior_logits, surfaces, with_clicks
 from sam_perception.models.tabletop_refiner import Refiner, Views
@@ -97,6 +98,26 @@ class Tabletop(Sam2):
         refined = self.network.refiner(embedding.views, logits, scores, table)
         return refined.logits, refined.scores
 
+    def _with_history(
+        self, embedding: PromptableEmbedding, prompts: Sequence[Prompt], multimask: bool
+    ) -> Sequence[Prompt]:
+        """For a single answer clicks are taken one by one: each corrects the answer to those before it."""
+        if multimask:
+            return prompts
+        histories = [one_by_one(prompt) for prompt in prompts]
+        before: dict[int, NDArray[np.float32]] = {}
+        for step in range(max(len(history) for history in histories)):
+            asked = [i for i, history in enumerate(histories) if len(history) > step]
+            earlier = [_going_on(histories[i][step], before.get(i)) for i in asked]
+            logits, _ = self.predict(embedding, earlier, multimask=False)
+            handed_out = self._handed_out(self._obeying(logits, earlier, embedding))
+            before.update(zip(asked, handed_out[:, 0], strict=True))
+        return [_going_on(prompt, before.get(i)) for i, prompt in enumerate(prompts)]
+
+    def _obeying(self, logits: torch.Tensor, prompts: Sequence[Prompt], embedding: PromptableEmbedding) -> torch.Tensor:
+        assert isinstance(embedding, TabletopEmbedding)
+        return obey_clicks(logits, embedding.views.detail[0], prompts, embedding.image_size)
+
     def _masks(
         self,
         logits: torch.Tensor,
@@ -111,8 +132,7 @@ class Tabletop(Sam2):
         ICCV 2009. A single answer is made to obey the clicks that correct it.
         """
         if logits.shape[1] == 1:
-            assert isinstance(embedding, TabletopEmbedding)
-            logits = obey_clicks(logits, embedding.views.detail[0], prompts, embedding.image_size)
+            logits = self._obeying(logits, prompts, embedding)
         answers = super()._masks(logits, scores, prompts, embedding)
         found = [[_whole(mask, prompt) for mask in answer] for answer, prompt in zip(answers, prompts, strict=True)]
         for i, prompt in enumerate(prompts):
@@ -145,6 +165,10 @@ class Tabletop(Sam2):
         assert isinstance(embedding, TabletopEmbedding)
         return enlarge(logits, embedding.guide)
 
+    def _settled(self, logits: torch.Tensor, prompts: Sequence[Prompt], embedding: PromptableEmbedding) -> torch.Tensor:
+        assert isinstance(embedding, TabletopEmbedding)
+        return settle_clicks(logits, embedding.guide.color, prompts)
+
     def _low_resolution(self, logits: torch.Tensor) -> torch.Tensor:
         return F.avg_pool2d(logits, logits.shape[-1] // self.logits_size)
 
@@ -159,6 +183,11 @@ class Tabletop(Sam2):
             mask = self._mask_logits(prompts[i], embedding.image_size)[None]
             logits[i] = with_clicks(mask, table[i : i + 1])[0]
         return self.network.prompt_encoder.mask_embed(logits).flatten(2).transpose(1, 2)
+
+
+def _going_on(prompt: Prompt, logits: NDArray[np.float32] | None) -> Prompt:
+    """The prompt, with what was answered before its last click."""
+    return prompt if logits is None else dataclasses.replace(prompt, logits=logits)
 
 
 def _whole(mask: Mask, prompt: Prompt) -> Mask:
