@@ -13,7 +13,7 @@ from sam_perception.grasping.hypotheses import MIN_GAP_M, Hypotheses
 from sam_perception.grasping.merits import Contents, merits_of
 from sam_perception.grasping.scene import GraspScene
 from sam_perception.grasping.surface import Surface
-from sam_perception.grasping.sweep import OWN_MARGIN_M, in_frames, lowest_m, palm_hits, plane_margin_m
+from sam_perception.grasping.sweep import OWN_MARGIN_M, PLANE_MARGIN_M, in_frames, lowest_m, palm_hits, plane_margin_m
 
 Floats = NDArray[np.float32]
 
@@ -125,7 +125,17 @@ def _deepest(hypotheses: Hypotheses, local: _Local, scene: GraspScene, gripper: 
     room = lowest_m(with_tips_at_origin, openings, scene, gripper) - plane_margin_m(scene)
     sink = -(frames[:, :3, 2] @ scene.plane.normal)
     until_plane = np.where(sink > _LEVEL, room / np.maximum(sink, _LEVEL), np.where(room > 0, np.inf, -np.inf))
-    return np.minimum(deep, until_plane)
+    return np.minimum(np.minimum(deep, until_plane), _until_flat(frames, scene, gripper))
+
+
+def _until_flat(frames: NDArray[np.float64], scene: GraspScene, gripper: Gripper) -> NDArray[np.float64]:
+    """(K,) how far along each frame's z the finger tips can go until they are over what lies flat beside the object."""
+    if not len(scene.flat):
+        return np.full(len(frames), np.inf)
+    x, y, z = in_frames(frames, scene.flat)
+    aside = gripper.max_opening_m / 2 + gripper.finger_thickness_m + PLANE_MARGIN_M
+    below = (np.abs(x) < gripper.finger_width_m / 2 + PLANE_MARGIN_M) & (np.abs(y) < aside)
+    return _least(z, below).astype(np.float64) - plane_margin_m(scene)
 
 
 def _grips(

@@ -32,6 +32,9 @@ _LATTICE_POINTS = 60_000
 _OBSTACLE_VOXEL_M = 0.004
 _TABLE_M = 0.003  # lower than this over the plane, and twice the noise of the depth, it is the plane
 _LOW_M, _BESIDE_M = 0.002, 0.05  # the same, and the noise once, this near to the object
+_FLAT_M = 0.0012  # lower than this, and a third of the noise, is the plane where heights are averaged
+_AVERAGED_PX, _FLAT_PX = 9, 7  # a side of what heights are averaged over; of what a flat thing covers at least
+_FLAT_AT_MOST_M = 0.008  # whatever is higher counts in no average
 _CELL_M = 0.008  # unseen space is looked at in cells of this size
 _GOES_ON_CELLS = 2  # so far, 16 mm, an obstacle may go on where it is not seen
 _GOES_ON_OUTSIDE_CELLS = 6  # the same, out of the image
@@ -116,6 +119,7 @@ class GraspScene:
     Attributes:
         cloud: (N, 3) points of the object's visible surface. numpy, or a torch tensor, which is brought to numpy.
         obstacles: (M, 3) points of what is around, neither the object nor the plane it stands on.
+        flat: (F, 3) points of what lies on the plane beside the object and is hardly higher, such as a card.
         plane: what the object stands on; None when unknown.
         box: around the object, on the plane; None when unknown.
         object_cloud: the cloud with its pixels, where it came from an image; None otherwise.
@@ -132,9 +136,10 @@ class GraspScene:
     box: OrientedBox | None = None
     object_cloud: ObjectCloud | None = None
     view: View | None = None
+    flat: NDArray[np.floating] = dataclasses.field(default_factory=lambda: np.empty((0, 3), np.float32))
 
     def __post_init__(self) -> None:
-        for name in ("cloud", "obstacles"):
+        for name in ("cloud", "obstacles", "flat"):
             points = _to_numpy(getattr(self, name))
             if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
                 raise InvalidInputError.for_field(f"GraspScene.{name}", "shape (N, 3)", points.shape)
@@ -194,22 +199,50 @@ def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry) -> GraspScene:
     if frame.intrinsics is None:
         raise InvalidInputError("RgbdFrame.intrinsics: grasps need the camera's intrinsics, got None; give them")
     view = View(frame.depth_m, frame.intrinsics, cloud.mask)
-    obstacles = _obstacles(frame, geometry)
-    return GraspScene(cloud.points, obstacles, geometry.plane, geometry.box, cloud, view)
+    if geometry.box is None:
+        return GraspScene(cloud.points, plane=geometry.plane, object_cloud=cloud, view=view)
+    around = deproject_mask(frame, _around(geometry.box, frame.intrinsics, cloud.mask))
+    obstacles, flat = _obstacles(around, geometry), _flat(around, geometry)
+    return GraspScene(cloud.points, obstacles, geometry.plane, geometry.box, cloud, view, flat)
 
 
-def _obstacles(frame: RgbdFrame, geometry: ObjectGeometry) -> NDArray[np.float32]:
+def _obstacles(cloud: ObjectCloud, geometry: ObjectGeometry) -> NDArray[np.float32]:
     """(M, 3) thinned points around the object that are neither its own nor of its plane, nor flying."""
-    if geometry.box is None or frame.intrinsics is None:
-        return np.empty((0, 3), np.float32)
-    around = _around(geometry.box, frame.intrinsics, geometry.cloud.mask)
-    cloud = deproject_mask(frame, around)
+    assert geometry.box is not None  # the caller has seen to it
     step = max(1, math.isqrt(len(cloud) // _LATTICE_POINTS))
     solid = cloud.select(_above(cloud.points, geometry))
     if step == 1 or len(solid) < _LATTICE_POINTS:
         solid = solid.select(~flying_pixels(solid, CloudCleaning()))
     near = solid.points[geometry.box.contains(solid.points, _REACH_M)]
     return voxel_downsample(near, _OBSTACLE_VOXEL_M)[0] if len(near) else near
+
+
+def _flat(cloud: ObjectCloud, geometry: ObjectGeometry) -> NDArray[np.float32]:
+    """(F, 3) thinned points of what lies flat on the plane beside the object.
+
+    A single pixel's noise hides what is so low; the mean of some does not.
+    """
+    plane, box = geometry.plane, geometry.box
+    if plane is None or box is None or cloud.is_empty:
+        return np.empty((0, 3), np.float32)
+    heights = plane.heights_m(cloud.points).astype(np.float32)
+    counts = np.abs(heights) < _FLAT_AT_MOST_M
+    sums, shares = np.zeros((2, *cloud.seen.shape), np.float32)
+    sums[cloud.seen], shares[cloud.seen] = np.where(counts, heights, 0), counts
+    window = (_AVERAGED_PX, _AVERAGED_PX)
+    total, share = (cv2.blur(each, window, borderType=cv2.BORDER_CONSTANT) for each in (sums, shares))
+    mean = (total / np.maximum(share, 1e-6))[cloud.seen]
+    is_flat = np.zeros(cloud.seen.shape, np.uint8)
+    is_flat[cloud.seen] = counts & (mean > _FLAT_M + depth_noise_m(cloud.points[:, 2]) / 3)
+    wide = cv2.morphologyEx(is_flat, cv2.MORPH_OPEN, np.ones((_FLAT_PX, _FLAT_PX), np.uint8))
+    tops = np.zeros(cloud.seen.shape, np.float32)
+    tops[cloud.seen] = np.where((wide > 0)[cloud.seen], mean, 0)
+    # At the edge of a thing half of what is averaged is the plane: its top reaches half a window further.
+    top = np.asarray(cv2.dilate(tops, np.ones(window, np.uint8)))[cloud.seen]
+    found = np.flatnonzero((top > 0) & counts)
+    found = found[box.contains(cloud.points[found], _BESIDE_M)]
+    points = cloud.points[found] + (top - heights)[found, None] * plane.normal.astype(np.float32)
+    return voxel_downsample(points, _OBSTACLE_VOXEL_M)[0] if len(points) else points
 
 
 def _above(points: NDArray[np.float32], geometry: ObjectGeometry) -> NDArray[np.bool_]:

@@ -90,6 +90,58 @@ def test_box_in_the_image_is_grasped_across_its_true_short_side() -> None:
     assert 0.04 < best.width_m < 0.075
 
 
+CARD: Box = (-0.05, 0.026, 0.05, 0.09, 0.0035)
+
+
+@functools.cache
+def _noisy(*boxes: Box) -> tuple[View, RgbdFrame, ObjectGeometry]:
+    """A camera whose pixels are off by 0.8 mm each, which is a good part of a card's height."""
+    view, frame, _ = _measured(*boxes)
+    noise = np.random.default_rng(0).normal(0, 0.0008, frame.depth_m.shape).astype(np.float32)
+    noisy = RgbdFrame(frame.color, frame.depth_m + noise, frame.intrinsics)
+    return view, noisy, measure_object(noisy, Mask.from_array(view.objects == 1))
+
+
+def test_a_card_beside_the_object_is_found_and_the_bare_table_is_not() -> None:
+    view, frame, geometry = _noisy(TARGET, CARD)
+    table_T_camera = _table_T_camera(view, frame)
+    flat = scenes.grasp_scene(frame, geometry).flat @ table_T_camera[:3, :3].T + table_T_camera[:3, 3]
+    x0, y0, x1, y1, height = CARD
+    reach = 0.005  # half of what is averaged over
+    assert len(flat) > 100
+    assert ((flat[:, :2] > [x0 - reach, y0 - reach]) & (flat[:, :2] < [x1 + reach, y1 + reach])).all()
+    near_object = flat[flat[:, 1] < 0.06]
+    assert near_object[:, 0].min() < x0 + reach and near_object[:, 0].max() > x1 - reach
+    assert np.abs(flat[:, 2] - height).max() < 0.0015
+    assert abs(np.median(flat[:, 2]) - height) < 0.0005
+    _, bare, alone = _noisy(TARGET)
+    assert len(scenes.grasp_scene(bare, alone).flat) == 0
+
+
+LOW_TARGET: Box = (-0.06, -0.02, 0.06, 0.02, 0.018)
+
+
+@pytest.mark.parametrize("boxes", [(LOW_TARGET, CARD), (LOW_TARGET,)])
+def test_fingers_stay_over_a_card_and_go_down_to_a_bare_table(boxes: tuple[Box, ...]) -> None:
+    view, frame, geometry = _noisy(*boxes)
+    table_T_camera = _table_T_camera(view, frame)
+    plan = plan_grasps(frame, geometry, FRANKA)
+    x0, y0, x1, y1, height = CARD
+    card = slab((x0, y0, 0.0), (x1, y1, height), step=0.002)
+    lowest = []
+    for candidate in plan.candidates:
+        grasp = table_T_camera @ candidate.camera_T_tcp
+        local = (card - grasp[:3, 3]) @ grasp[:3, :3]
+        lowest.append(
+            any(
+                (np.abs(local - center) < half).all(axis=1).any()
+                for center, half in zip(*FRANKA.boxes(candidate.width_m), strict=True)
+            )
+        )
+    assert len(lowest) >= 3
+    assert not any(lowest) if CARD in boxes else any(lowest)
+
+
 def test_space_is_free_before_occupied_at_and_unseen_behind_the_surface() -> None:
     view, frame, geometry = _measured(TARGET)
     seen = scenes.View(frame.depth_m, frame.intrinsics, geometry.cloud.mask)  # type: ignore[arg-type]
