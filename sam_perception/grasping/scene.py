@@ -34,7 +34,8 @@ _TABLE_M = 0.003  # lower than this over the plane, and twice the noise of the d
 _LOW_M, _BESIDE_M = 0.002, 0.05  # the same, and the noise once, this near to the object
 _FLAT_M = 0.0012  # lower than this, and a third of the noise, is the plane where heights are averaged
 _AVERAGED_PX, _FLAT_PX = 9, 7  # a side of what heights are averaged over; of what a flat thing covers at least
-_FLAT_AT_MOST_M = 0.008  # whatever is higher counts in no average
+_FLAT_AT_MOST_M = 0.006  # whatever is higher counts in no average
+_FOOT_PX = 5  # beyond the object's edge: depth there still has something of its foot
 _CELL_M = 0.008  # unseen space is looked at in cells of this size
 _GOES_ON_CELLS = 2  # so far, 16 mm, an obstacle may go on where it is not seen
 _GOES_ON_OUTSIDE_CELLS = 6  # the same, out of the image
@@ -226,7 +227,8 @@ def _flat(cloud: ObjectCloud, geometry: ObjectGeometry) -> NDArray[np.float32]:
     if plane is None or box is None or cloud.is_empty:
         return np.empty((0, 3), np.float32)
     heights = plane.heights_m(cloud.points).astype(np.float32)
-    counts = np.abs(heights) < _FLAT_AT_MOST_M
+    apart = cv2.erode(cloud.mask.crop.view(np.uint8), np.ones((2 * _FOOT_PX + 1,) * 2, np.uint8), borderValue=1) > 0
+    counts = (np.abs(heights) < _FLAT_AT_MOST_M) & apart[cloud.seen]
     sums, shares = np.zeros((2, *cloud.seen.shape), np.float32)
     sums[cloud.seen], shares[cloud.seen] = np.where(counts, heights, 0), counts
     window = (_AVERAGED_PX, _AVERAGED_PX)

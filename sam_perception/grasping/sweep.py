@@ -19,6 +19,7 @@ LIFT_M = (0.02, 0.05, 0.10)  # heights at which the lifted gripper is checked
 PLANE_MARGIN_M = 0.0015
 OBSTACLE_MARGIN_M = 0.005
 OWN_MARGIN_M = 0.001
+_FLAT_MARGIN_M = 0.0005  # its height is a mean of many pixels
 
 
 class Collision(enum.IntEnum):
@@ -68,6 +69,7 @@ def first_collisions(
     cloud = scene.cloud if own is None else own
     checks: tuple[tuple[Collision, Callable[[Poses, Openings], NDArray[np.bool_]]], ...] = (
         (Collision.OBSTACLE, lambda at, wide: _touches_obstacles(at, wide, scene.obstacles, gripper, pregrasp_m)),
+        (Collision.OBSTACLE, lambda at, wide: _touches_flat(at, wide, scene, gripper)),
         (Collision.OBJECT, lambda at, wide: touches_own(at, wide, cloud, gripper)),
         (Collision.LIFT, lambda at, wide: _touches_when_lifted(at, wide, scene, gripper)),
     )
@@ -140,6 +142,18 @@ def _touches_obstacles(
         return np.zeros(len(poses), dtype=np.bool_)
     x, y, z = in_frames(poses, obstacles)
     return _obstacles_met(x, y, z, openings_m, gripper, pregrasp_m)
+
+
+def _touches_flat(
+    poses: NDArray[np.float64], openings_m: NDArray[np.float64], scene: GraspScene, gripper: Gripper
+) -> NDArray[np.bool_]:
+    """(K,) bool: the finger tips come down on what lies flat beside the object."""
+    if not len(scene.flat) or not len(poses):
+        return np.zeros(len(poses), dtype=np.bool_)
+    x, y, z = in_frames(poses, scene.flat)
+    aside = (openings_m / 2 + gripper.finger_thickness_m + PLANE_MARGIN_M).astype(np.float32)[:, None]
+    below = (np.abs(x) < gripper.finger_width_m / 2 + PLANE_MARGIN_M) & (np.abs(y) < aside)
+    return np.asarray((below & (z < gripper.tip_m + _FLAT_MARGIN_M)).any(axis=1))
 
 
 def _obstacles_met(
