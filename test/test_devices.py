@@ -156,12 +156,16 @@ def test_the_model_reports_memory_that_ran_out(monkeypatch):
     def exhausted(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    model = types.SimpleNamespace(
-        name="m", device="cuda:0", predict=exhausted, _device="cpu", _encoder=None, _input_of=exhausted
-    )
+    def model(**functions):
+        stand_ins = {"predict": exhausted, "_with_history": lambda embedding, prompts, multimask: prompts, **functions}
+        return types.SimpleNamespace(
+            name="m", device="cuda:0", _device="cpu", _encoder=None, _input_of=exhausted, **stand_ins
+        )
+
     frame = RgbdFrame(np.zeros((4, 6, 3), np.uint8))
     with pytest.raises(ModelUnavailableError, match=r"encoding a 6x4 image on cuda:0 .*2.00 GiB.*smaller model"):
-        promptable.PromptableModel.encode(model, frame)
+        promptable.PromptableModel.encode(model(), frame)
     embedding = promptable.PromptableEmbedding(torch.zeros(1, 1, 1), (), (4, 6))
-    with pytest.raises(ModelUnavailableError, match=r"decoding 1 prompts on cuda:0.*fewer prompts"):
-        promptable.PromptableModel.decode(model, embedding, [Prompt(points=[(1, 1)])], False)
+    for exhausting in (model(), model(_with_history=exhausted)):
+        with pytest.raises(ModelUnavailableError, match=r"decoding 1 prompts on cuda:0.*fewer prompts"):
+            promptable.PromptableModel.decode(exhausting, embedding, [Prompt(points=[(1, 1)])], False)
