@@ -6,15 +6,17 @@ import numpy as np
 
 from sam_perception.sim.meshes import arc, box, chain, lathe, tube
 from sam_perception.sim.objects_parts import (
-    Collider,
     Draw,
     Part,
     Role,
     Shape,
     box_collider,
     cylinder_collider,
+    mesh_collider,
     path_colliders,
     shell_colliders,
+    tube_colliders,
+    turned_colliders,
 )
 
 
@@ -101,16 +103,8 @@ def bottle(draw: Draw) -> Shape:
         (lathe(cap), Role.ACCENT),
     ]
     parts = tuple(Part(mesh.scaled(flat), role) for mesh, role in pieces)
-    colliders: tuple[Collider, ...]
-    if flat[1] < 1:
-        colliders = (
-            box_collider((1.6 * radius, 2 * radius * flat[1], body_top), (0, 0, body_top / 2)),
-            box_collider((2 * radius, 1.2 * radius * flat[1], body_top), (0, 0, body_top / 2)),
-            cylinder_collider(wide, body_top * 0.95, tall),
-        )
-    else:
-        colliders = (cylinder_collider(radius, 0, body_top), cylinder_collider(wide, body_top * 0.95, tall))
-    return Shape("bottle", parts, colliders, 500.0, 0.75)
+    outside = [*foot[1], *wall, *shoulder, *(start for start, _ in cap), cap[-1][1]]
+    return Shape("bottle", parts, tuple(turned_colliders(outside, flat)), 500.0, 0.75)
 
 
 def jar(draw: Draw) -> Shape:
@@ -130,7 +124,8 @@ def jar(draw: Draw) -> Shape:
         Part(lathe([shoulder]), Role.BODY),
         Part(lathe(lid), Role.METAL if draw.chance(0.4) else Role.ACCENT),
     )
-    return Shape("jar", parts, (cylinder_collider(radius, 0, top), cylinder_collider(mouth, top, tall)), 700.0, 0.8)
+    outside = [*foot[1], *shoulder, *(start for start, _ in lid), lid[-1][1]]
+    return Shape("jar", parts, tuple(turned_colliders(outside)), 700.0, 0.8)
 
 
 def mug(draw: Draw) -> Shape:
@@ -189,11 +184,8 @@ def bowl(draw: Draw) -> Shape:
     power = draw.size(0.4, 0.8)
     profile = _open_profile(low, radius, tall, thickness, power)
     parts = _vessel(draw, profile, Role.LABEL if draw.chance(0.1) else Role.BODY)
-    mid = low + (radius - low) * 0.5**power
-    colliders = [
-        cylinder_collider(low, 0, 0.006),
-        *shell_colliders([(low, 0.003), (mid - 0.002, tall / 2), (radius - 0.002, tall)], 0.004, 12),
-    ]
+    wall = [(low + (radius - low) * s**power - 0.002, tall * s) for s in (0.02, 0.2, 0.55, 1.0)]
+    colliders = [cylinder_collider(low, 0, 0.006), *shell_colliders(wall, 0.004, 12)]
     return Shape("bowl", tuple(parts), tuple(colliders), 900.0, 0.85)
 
 
@@ -239,8 +231,7 @@ def tub(draw: Draw) -> Shape:
     top = box((size[0] + 0.008, size[1] + 0.008, lid), lid * 0.4).moved((0, 0, size[2] / 2))
     rib = box((size[0] * 0.8, size[1] * 0.75, 0.004), 0.0018).moved((0, 0, size[2] / 2 + lid / 2 + 0.001))
     parts = (Part(body, printed), Part(top, cover), Part(rib, cover))
-    collider = box_collider((size[0] + 0.004, size[1] + 0.004, size[2] + lid / 2 + 0.002), (0, 0, lid / 4))
-    return Shape("tub", parts, (collider,), 400.0, 0.85)
+    return Shape("tub", parts, tuple(mesh_collider(part.mesh) for part in parts), 400.0, 0.85)
 
 
 def pan(draw: Draw) -> Shape:
@@ -256,7 +247,7 @@ def pan(draw: Draw) -> Shape:
     colliders = [
         cylinder_collider(radius * 0.9, 0, 0.005),
         *shell_colliders([(radius * 0.88, 0.0), (radius, tall)], thickness),
-        *path_colliders(path, 0.007, 2),
+        *tube_colliders(handle, path, 2),
     ]
     roles = (Role.METAL if draw.chance(0.5) else Role.DARK, Role.DARK if draw.chance(0.6) else Role.ACCENT)
     return Shape("pan", (Part(body, roles[0]), Part(handle, roles[1])), tuple(colliders), 1500.0, 0.9)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 
@@ -13,11 +12,12 @@ from sam_perception.sim.objects_parts import (
     Part,
     Role,
     Shape,
-    capsule_collider,
-    cylinder_collider,
     ellipsoid_collider,
-    hull_collider,
+    mesh_collider,
     path_colliders,
+    plate_collider,
+    tube_colliders,
+    turned_colliders,
 )
 
 _ROUND_FRUIT = {
@@ -48,7 +48,7 @@ def fruit(draw: Draw) -> Shape:
     if name in ("apple", "green apple", "plum", "tomato"):
         stem = np.array([[0, 0, tall - dimple - 0.004], [0.001, 0, tall + 0.004], [0.004, 0, tall + 0.01]])
         parts.append(Part(tube(stem, 0.0016, 8), Role.DARK, (0.28, 0.2, 0.1)))
-    return Shape("fruit", tuple(parts), (ellipsoid_collider((radius, radius, tall)),), 800.0, 0.6)
+    return Shape("fruit", tuple(parts), tuple(mesh_collider(part.mesh) for part in parts), 800.0, 0.6)
 
 
 def banana(draw: Draw) -> Shape:
@@ -64,11 +64,11 @@ def banana(draw: Draw) -> Shape:
     color = ((0.93, 0.80, 0.18), (0.93, 0.80, 0.18), (0.70, 0.72, 0.22), (0.75, 0.15, 0.10), (0.62, 0.35, 0.2))[
         draw.count(0, 4)
     ]
-    parts, colliders = [Part(mesh, Role.BODY, color)], path_colliders(path, radius * 0.8, 4)
+    parts, colliders = [Part(mesh, Role.BODY, color)], tube_colliders(mesh, path, 6)
     if draw.chance(0.2):
         shift = np.array([0.004, 1.7 * radius, 0.0])
         parts.append(Part(mesh.moved(shift), Role.BODY, color))
-        colliders += path_colliders(path + shift, radius * 0.8, 4)
+        colliders += tube_colliders(parts[-1].mesh, path + shift, 6)
     return Shape("banana", tuple(parts), tuple(colliders), 700.0, 1.0)
 
 
@@ -80,19 +80,21 @@ def pear(draw: Draw) -> Shape:
     cap = np.sqrt(np.clip(1 - (2 * t - 1) ** 2, 0, 1)) ** 0.8
     r = radius * cap * (neck + (1 - neck) * np.exp(-(((t - belly) / 0.3) ** 2)))
     color = ((0.72, 0.74, 0.25), (0.28, 0.1, 0.3), (0.9, 0.88, 0.8), (0.85, 0.45, 0.15))[draw.count(0, 3)]
-    stops = [0, 7, 15, 22, 29]
-    colliders = [
-        cylinder_collider(max(0.004, 0.9 * float(r[a : b + 1].max())), t[a] * tall, t[b] * tall)
-        for a, b in itertools.pairwise(stops)
-    ]
-    parts = [Part(lathe([list(zip(r, t * tall, strict=True))]), Role.BODY, color)]
+    outside = list(zip(r, t * tall, strict=True))
+    parts = [Part(lathe([outside]), Role.BODY, color)]
     if draw.chance(0.6):
         parts.append(
             Part(
                 tube(np.array([[0, 0, tall - 0.004], [0.001, 0, tall + 0.012]]), 0.002, 8), Role.DARK, (0.3, 0.22, 0.1)
             )
         )
-    return Shape("fruit", tuple(parts), tuple(colliders), 700.0, 0.3)
+    return Shape(
+        "fruit",
+        tuple(parts),
+        (*turned_colliders(outside), *(mesh_collider(part.mesh) for part in parts[1:])),
+        700.0,
+        0.3,
+    )
 
 
 def carrot(draw: Draw) -> Shape:
@@ -108,11 +110,7 @@ def carrot(draw: Draw) -> Shape:
         for _ in range(4):
             tip = np.array([-draw.size(0.02, 0.06), *draw.rng.uniform(-0.012, 0.012, 2)])
             parts.append(Part(tube(np.linspace([0, 0, 0], tip, 3), 0.0022, 6), Role.ACCENT, (0.25, 0.5, 0.15)))
-    colliders = tuple(
-        capsule_collider(path[a], path[b], max(0.003, float(radii[a : b + 1].mean())))
-        for a, b in ((1, 6), (6, 10), (10, 15))
-    )
-    return Shape("carrot", tuple(parts), colliders, 700.0, 1.0)
+    return Shape("carrot", tuple(parts), tuple(tube_colliders(parts[0].mesh, path, 3)), 700.0, 1.0)
 
 
 def sphere(draw: Draw) -> Shape:
@@ -127,16 +125,14 @@ def lump(draw: Draw) -> Shape:
     radii = np.array([draw.size(0.018, 0.065), draw.size(0.018, 0.05), draw.size(0.014, 0.04)])
     mesh = ball(radii, _bumps(draw, draw.size(0.03, 0.25)))
     color = ((0.72, 0.55, 0.32), (0.8, 0.62, 0.38), (0.5, 0.5, 0.48), None, None)[draw.count(0, 4)]
-    some = mesh.vertices[:: max(1, len(mesh.vertices) // 120)]
-    return Shape("lump", (Part(mesh, Role.BODY, color),), (hull_collider(some),), 500.0, 0.7)
+    return Shape("lump", (Part(mesh, Role.BODY, color),), (mesh_collider(mesh),), 500.0, 0.7)
 
 
 def bag(draw: Draw) -> Shape:
     """A pillow bag of crisps, coffee or sweets, or a sachet: two printed sheets, swollen and wrinkled."""
     size = (draw.size(0.06, 0.18), draw.size(0.05, 0.2), draw.size(0.012, 0.06))
     mesh = _pillow(draw, size)
-    some = mesh.vertices[:: max(1, len(mesh.vertices) // 150)]
-    return Shape("bag", (Part(mesh, Role.LABEL),), (hull_collider(some),), 200.0, 0.85)
+    return Shape("bag", (Part(mesh, Role.LABEL),), (mesh_collider(mesh),), 200.0, 0.85)
 
 
 def ring(draw: Draw) -> Shape:
@@ -161,12 +157,11 @@ def pointer(draw: Draw) -> Shape:
     mesh = ball(size)
     vertices = mesh.vertices * np.stack([np.ones(flattened.size), np.ones(flattened.size), flattened.ravel()], axis=1)
     mesh = dataclasses.replace(mesh, vertices=vertices)
-    some = vertices[:: max(1, len(vertices) // 120)]
     parts = [Part(mesh, Role.DARK if draw.chance(0.4) else Role.BODY)]
     if draw.chance(0.5):
         wheel = ball((0.007, 0.0035, 0.006), rows=8, columns=12).moved((size[0] * 0.5, 0, size[2] * 0.84))
         parts.append(Part(wheel, Role.ACCENT))
-    return Shape("lump", tuple(parts), (hull_collider(some),), 500.0, 1.0)
+    return Shape("lump", tuple(parts), (mesh_collider(mesh),), 500.0, 1.0)
 
 
 def puzzle(draw: Draw) -> Shape:
@@ -177,15 +172,9 @@ def puzzle(draw: Draw) -> Shape:
         draw.size(0.02, 0.055) * np.maximum(radius, 0.3)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
     )
     height = draw.size(0.004, 0.022)
-    inner = 0.85 * float(np.linalg.norm(outline, axis=1).min())
-    spokes = [capsule_collider((0, 0, 0), (*(0.85 * outline[k]), 0), height / 2) for k in range(0, 48, 6)]
-    return Shape(
-        "cookie",
-        (Part(extrude(outline, height), Role.BODY),),
-        (cylinder_collider(inner, -height / 2, height / 2), *spokes),
-        500.0,
-        0.95,
-    )
+    wedges = [np.array([(0.0, 0.0), *outline[np.arange(k, k + 5) % 48]]) for k in range(0, 48, 4)]
+    colliders = tuple(plate_collider(wedge, height) for wedge in wedges)
+    return Shape("cookie", (Part(extrude(outline, height), Role.BODY),), colliders, 500.0, 0.95)
 
 
 def _bumps(draw: Draw, strength: float, rows: int = 22, columns: int = 32) -> np.ndarray:

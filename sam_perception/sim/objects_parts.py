@@ -7,6 +7,7 @@ import enum
 import itertools
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from sam_perception.sim.meshes import Mesh, Vector, rotation_about
@@ -69,7 +70,7 @@ class Collider:
             capsule's length is without its caps); empty for a hull.
         position: of its middle in the frame of the object, metres.
         rotation: (3, 3), its axes in the frame of the object.
-        points: (N, 3) corners of a hull, else None.
+        points: (N, 3) corners of a hull from its position and along its axes, else None.
     """
 
     kind: ColliderKind
@@ -187,6 +188,51 @@ def hull_collider(points: np.ndarray) -> Collider:
     return dataclasses.replace(_collider(ColliderKind.HULL, (), middle, None), points=points - middle)
 
 
+def mesh_collider(mesh: Mesh) -> Collider:
+    """The convex hull of what is seen, for a rounded box or another convex part."""
+    return hull_collider(np.unique(mesh.vertices.round(6), axis=0))
+
+
+def plate_collider(outline: np.ndarray, height: float, z: float = 0.0) -> Collider:
+    """A convex outline (N, 2) in the xy plane, extruded to a height about z."""
+    flat = np.asarray(outline, dtype=float)
+    faces = [np.column_stack([flat, np.full(len(flat), z + side * height / 2)]) for side in (-1, 1)]
+    return hull_collider(np.concatenate(faces))
+
+
+def turned_colliders(outside: Sequence, scale: Vector = (1.0, 1.0, 1.0), slack: float = 0.001) -> list[Collider]:
+    """Convex slices of a body that is turned about z; as few as stay within ``slack`` of it where it is waisted.
+
+    Args:
+        outside: (r, z) of the outside from the bottom up; z never falls, metres.
+        scale: by which the turned body is stretched along x, y, z.
+        slack: how far a slice may stand out, metres.
+    """
+    points = np.maximum(np.asarray(outside, dtype=float), (2e-4, -np.inf))  # a tip of no width is no hull
+    angle = np.arange(24) * np.pi / 12
+    ring = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    slices, start = [], 0
+    while start < len(points) - 1:
+        stop = start + 1
+        while stop + 1 < len(points) and _dent(points[start : stop + 2]) <= slack:
+            stop += 1
+        rings = [np.column_stack([r * ring, np.full(len(ring), z)]) for r, z in points[start : stop + 1]]
+        if points[stop, 1] > points[start, 1]:
+            slices.append(hull_collider(np.unique(np.concatenate(rings), axis=0) * np.asarray(scale)))
+        start = stop
+    return slices
+
+
+def tube_colliders(mesh: Mesh, path: np.ndarray, pieces: int) -> list[Collider]:
+    """The convex hulls of the pieces of a tube along a path (N, 3), which may taper and bend a little."""
+    nearest = np.linalg.norm(mesh.vertices[:, None] - path[None], axis=2).argmin(axis=1)
+    ends = np.linspace(0, len(path) - 1, pieces + 1).round()
+    return [
+        hull_collider(np.unique(mesh.vertices[(nearest >= first) & (nearest <= last)].round(6), axis=0))
+        for first, last in itertools.pairwise(ends)
+    ]
+
+
 def path_colliders(path: np.ndarray, radius: float, pieces: int) -> list[Collider]:
     """Capsules along a path (N, 3), whose caps end where the path does."""
     corners = path[np.linspace(0, len(path) - 1, pieces + 1).round().astype(int)].astype(float)
@@ -198,22 +244,37 @@ def path_colliders(path: np.ndarray, radius: float, pieces: int) -> list[Collide
 
 
 def shell_colliders(wall: Sequence[Sequence[float]], thickness: float, pieces: int = 10) -> list[Collider]:
-    """Boxes that stand around z like the staves of a barrel, so that things can lie inside.
+    """Hulls that stand around z like the staves of a barrel, so that things can lie inside.
 
     Args:
         wall: (r, z) from the bottom up, the middle of the wall, metres.
         thickness: of the wall, metres.
         pieces: number of staves.
     """
+    half_turn = np.pi / pieces
+    corner = 2 / (1 + np.cos(half_turn))  # the staves' corners stand out of the wall as far as their middles stand in
     staves = []
     for (r0, z0), (r1, z1) in itertools.pairwise(wall):
-        length, tilt = np.hypot(r1 - r0, z1 - z0), np.arctan2(r1 - r0, z1 - z0)
-        width = 2 * max(r0, r1) * np.tan(np.pi / pieces)
-        for turn in np.arange(pieces) * 2 * np.pi / pieces:
-            rotation = rotation_about("z", turn) @ rotation_about("y", tilt)
-            middle = rotation_about("z", turn) @ np.array([(r0 + r1) / 2, 0.0, (z0 + z1) / 2])
-            staves.append(box_collider((thickness, width, length), middle, rotation))
+        tilt = np.arctan2(r1 - r0, z1 - z0)
+        across = thickness / 2 * np.array([np.cos(tilt), -np.sin(tilt)])
+        edges = np.array([np.add((r, z), side * across) for r, z in ((r0, z0), (r1, z1)) for side in (-1, 1)])
+        r, z = np.maximum(edges[:, 0], 0) * corner, edges[:, 1]
+        middle = np.array([(r0 + r1) / 2, 0.0, (z0 + z1) / 2])
+        sides = [np.column_stack([r * np.cos(half_turn), side * r * np.sin(half_turn), z]) for side in (-1, 1)]
+        for turn in np.arange(pieces) * 2 * half_turn:
+            rotation = rotation_about("z", turn)
+            stave = _collider(ColliderKind.HULL, (), rotation @ middle, rotation)
+            staves.append(dataclasses.replace(stave, points=np.concatenate(sides) - middle))
     return staves
+
+
+def _dent(outside: np.ndarray) -> float:
+    """How far the farthest of (N, 2) points (r, z) lies inside the convex body that is turned from them."""
+    low, high = outside[0, 1], outside[-1, 1]
+    around = cv2.convexHull(np.array([*outside, (-1.0, high), (-1.0, low)], np.float32) * 1e3)
+    return (
+        max(cv2.pointPolygonTest(around, [float(v) for v in point], measureDist=True) for point in outside * 1e3) / 1e3
+    )
 
 
 def _collider(kind: ColliderKind, size: tuple[float, ...], position: Vector, rotation: np.ndarray | None) -> Collider:

@@ -14,10 +14,12 @@ from sam_perception.sim.objects_parts import (
     Role,
     Shape,
     box_collider,
-    capsule_collider,
     cylinder_collider,
     hull_collider,
+    mesh_collider,
     path_colliders,
+    plate_collider,
+    turned_colliders,
 )
 
 
@@ -42,7 +44,7 @@ def brick(draw: Draw) -> Shape:
     ]
     parts = [Part(box(size, 0.002), Role.BODY)]
     parts += [Part(cap.moved((x, y, tall / 2)), Role.BODY) for x, y in places]
-    colliders = [box_collider(size)] + [cylinder_collider(radius, tall / 2, tall / 2 + stud, x, y) for x, y in places]
+    colliders = [box_collider(size), *(mesh_collider(part.mesh) for part in parts[1:])]
     return Shape("brick", tuple(parts), tuple(colliders), 300.0, 0.7)
 
 
@@ -61,12 +63,9 @@ def extrusion(draw: Draw) -> Shape:
     scale, height = draw.size(0.02, 0.07), draw.size(0.006, 0.04)
     arm = draw.size(0.25, 0.6)
     makers = [_letter_l, _letter_t, _letter_u, _plus, _star, _gear, _arrow, _washer, _frame]
-    outline, hole, boxes = makers[kind](draw, arm)
+    outline, hole, pieces = makers[kind](draw, arm)
     mesh = extrude(outline * scale, height, None if hole is None else hole * scale)
-    colliders = [
-        box_collider((w * scale, d * scale, height), (x * scale, y * scale, 0.0), rotation_about("z", turn))
-        for x, y, w, d, turn in boxes
-    ]
+    colliders = [plate_collider(piece * scale, height) for piece in pieces]
     part = Part(mesh, Role.METAL if draw.chance(0.15) else Role.BODY, texture="wood" if draw.chance(0.15) else None)
     return Shape("extrusion", (part,), tuple(colliders), 500.0, 0.75)
 
@@ -83,8 +82,7 @@ def turned(draw: Draw) -> Shape:
         kernel = np.array([1, 2, 3, 2, 1]) / 9
         r = np.convolve(np.pad(r, 2, mode="edge"), kernel, mode="valid")
     mesh = lathe([[(0, 0), (r[0], 0)], list(zip(r, z, strict=True)), [(r[-1], tall), (0, tall)]])
-    stops = np.linspace(0, 25, 5).round().astype(int)
-    colliders = [cylinder_collider(float(r[a : b + 1].max()), z[a], z[b]) for a, b in itertools.pairwise(stops)]
+    colliders = turned_colliders(list(zip(r, z, strict=True)))
     return Shape(
         "turned", (Part(mesh, Role.BODY, texture="wood" if draw.chance(0.3) else None),), tuple(colliders), 600.0, 0.7
     )
@@ -118,7 +116,7 @@ def device(draw: Draw) -> Shape:
             for r in range(rows):
                 place = ((c + 0.5) / columns - 0.5) * wide * 0.85, ((r + 0.5) / rows - 0.5) * deep * 0.85
                 parts.append(Part(cap.moved((*place, tall / 2 + 0.0008)), Role.ACCENT))
-    return Shape("device", tuple(parts), (box_collider((wide, deep, tall)),), 900.0, 0.95)
+    return Shape("device", tuple(parts), (mesh_collider(body),), 900.0, 0.95)
 
 
 def card(draw: Draw) -> Shape:
@@ -180,9 +178,9 @@ def vehicle(draw: Draw) -> Shape:
     ]
     parts = [Part(base, Role.BODY), Part(cab, Role.ACCENT)] + [Part(wheel, Role.DARK) for wheel in wheels]
     colliders = [
-        box_collider((length, wide, tall), (0, 0, radius + tall / 2)),
-        box_collider((cab_length, wide * 0.9, cab_tall), (shift, 0, radius + tall + cab_tall * 0.45)),
-        box_collider((length * 0.8, wide, radius), (0, 0, radius / 2)),
+        mesh_collider(base),
+        mesh_collider(cab),
+        *(mesh_collider(wheel) for wheel in wheels),
     ]
     return Shape("toy", tuple(parts), tuple(colliders), 400.0, 0.85)
 
@@ -193,7 +191,7 @@ def creature(draw: Draw) -> Shape:
     colliders: list[Collider] = []
     size = np.array([draw.size(0.03, 0.08), draw.size(0.02, 0.05), draw.size(0.02, 0.05)])
     parts.append(Part(box(size, 0.3 * float(size.min())), Role.BODY))
-    colliders.append(box_collider(size))
+    colliders.append(mesh_collider(parts[0].mesh))
     for _ in range(draw.count(2, 5)):
         axis = draw.count(0, 2)
         place = draw.rng.uniform(-0.4, 0.4, 3) * size
@@ -203,13 +201,13 @@ def creature(draw: Draw) -> Shape:
         role = Role.ACCENT if draw.chance(0.6) else Role.BODY
         if draw.chance(0.5):
             parts.append(Part(box(grown, 0.25 * float(grown.min())).moved(place), role))
-            colliders.append(box_collider(grown, place))
+            colliders.append(mesh_collider(parts[-1].mesh))
         else:
             tip = place.copy()
             tip[axis] += side * draw.size(0.015, 0.06)
             radius = draw.size(0.004, 0.012)
             parts.append(Part(tube(np.linspace(place, tip, 4), radius), role))
-            colliders.append(capsule_collider(place, tip, radius * 0.95))
+            colliders.append(mesh_collider(parts[-1].mesh))
     return Shape("toy", tuple(parts), tuple(colliders), 300.0, 0.6)
 
 
@@ -232,24 +230,25 @@ def _round_cap(radius: float, tall: float, domed: bool) -> Mesh:
     return lathe([[(radius * np.cos(a), tall * np.sin(a)) for a in angle]], 20)
 
 
-# Each returns an outline of about unit radius (N, 2), a hole or None, and boxes (x, y, width, depth, turn) in it.
+# Each returns an outline of about unit radius (N, 2), a hole or None, and the convex pieces (M, 2) that it is made of.
 
 
 def _letter_l(draw: Draw, arm: float) -> tuple:
     outline = np.array([[-1, -1], [1, -1], [1, -1 + arm], [-1 + arm, -1 + arm], [-1 + arm, 1], [-1, 1]])
-    return outline, None, [(0, -1 + arm / 2, 2, arm, 0.0), (-1 + arm / 2, 0, arm, 2, 0.0)]
+    return outline, None, [_rectangle(0, -1 + arm / 2, 2, arm), _rectangle(-1 + arm / 2, 0, arm, 2)]
 
 
 def _letter_t(draw: Draw, arm: float) -> tuple:
     h = arm / 2
     outline = np.array([[-h, -1], [h, -1], [h, 1 - arm], [1, 1 - arm], [1, 1], [-1, 1], [-1, 1 - arm], [-h, 1 - arm]])
-    return outline, None, [(0, 0, arm, 2, 0.0), (0, 1 - arm / 2, 2, arm, 0.0)]
+    return outline, None, [_rectangle(0, 0, arm, 2), _rectangle(0, 1 - arm / 2, 2, arm)]
 
 
 def _letter_u(draw: Draw, arm: float) -> tuple:
     a = arm * 0.8
     outline = np.array([[-1, -1], [1, -1], [1, 1], [1 - a, 1], [1 - a, -1 + a], [-1 + a, -1 + a], [-1 + a, 1], [-1, 1]])
-    return outline, None, [(0, -1 + a / 2, 2, a, 0.0), (-1 + a / 2, 0, a, 2, 0.0), (1 - a / 2, 0, a, 2, 0.0)]
+    sides = [_rectangle(s * (1 - a / 2), 0, a, 2) for s in (-1, 1)]
+    return outline, None, [_rectangle(0, -1 + a / 2, 2, a), *sides]
 
 
 def _plus(draw: Draw, arm: float) -> tuple:
@@ -268,7 +267,7 @@ def _plus(draw: Draw, arm: float) -> tuple:
         [-h, -h],
         [-h, -1],
     ]
-    return np.array(corners), None, [(0, 0, 2 * h, 2, 0.0), (0, 0, 2, 2 * h, 0.0)]
+    return np.array(corners), None, [_rectangle(0, 0, 2 * h, 2), _rectangle(0, 0, 2, 2 * h)]
 
 
 def _star(draw: Draw, arm: float) -> tuple:
@@ -276,8 +275,8 @@ def _star(draw: Draw, arm: float) -> tuple:
     angle = np.arange(2 * points) * np.pi / points
     radius = np.where(np.arange(2 * points) % 2 == 0, 1.0, 0.3 + arm * 0.6)
     outline = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    width = 0.9 * (0.3 + arm * 0.6)
-    return outline, None, [(0.45 * np.cos(a), 0.45 * np.sin(a), 0.95, width * 0.6, a) for a in angle[::2]]
+    spikes = [outline[[k - 1, k, (k + 1) % len(outline)]] for k in range(0, len(outline), 2)]
+    return outline, None, [outline[1::2], *spikes]
 
 
 def _gear(draw: Draw, arm: float) -> tuple:
@@ -286,25 +285,25 @@ def _gear(draw: Draw, arm: float) -> tuple:
     angle = np.repeat(np.arange(2 * teeth) * step, 2) + np.tile([0.2, 0.8], 2 * teeth) * step
     radius = np.repeat(np.where(np.arange(2 * teeth) % 2 == 0, 1.0, 0.82), 2)
     outline = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    return outline, _circle(0.2 + 0.5 * arm), _ring_boxes(0.2 + 0.5 * arm, 0.95)
+    return outline, _circle(0.2 + 0.5 * arm), _ring_pieces(0.2 + 0.5 * arm, 0.95)
 
 
 def _arrow(draw: Draw, arm: float) -> tuple:
     h = arm / 2
     outline = np.array([[-1, -h], [0.1, -h], [0.1, -0.8], [1, 0], [0.1, 0.8], [0.1, h], [-1, h]])
-    return outline, None, [(-0.4, 0, 1.2, arm, 0.0), (0.3, 0, 0.4, 1.0, 0.0), (0.7, 0, 0.5, 0.35, 0.0)]
+    return outline, None, [_rectangle(-0.45, 0, 1.1, arm), outline[2:5]]
 
 
 def _washer(draw: Draw, arm: float) -> tuple:
-    return _circle(1.0), _circle(1.0 - arm * 0.7), _ring_boxes(1.0 - arm * 0.7, 1.0)
+    return _circle(1.0), _circle(1.0 - arm * 0.7), _ring_pieces(1.0 - arm * 0.7, 1.0)
 
 
 def _frame(draw: Draw, arm: float) -> tuple:
     y, a = draw.size(0.5, 1.0), arm * 0.5
     outline = np.array([[-1, -y], [1, -y], [1, y], [-1, y]])
     hole = np.array([[-1 + a, -y + a], [1 - a, -y + a], [1 - a, y - a], [-1 + a, y - a]])
-    sides = [(0, s * (y - a / 2), 2, a, 0.0) for s in (-1, 1)] + [(s * (1 - a / 2), 0, a, 2 * y, 0.0) for s in (-1, 1)]
-    return outline, hole, sides
+    long = [_rectangle(0, s * (y - a / 2), 2, a) for s in (-1, 1)]
+    return outline, hole, long + [_rectangle(s * (1 - a / 2), 0, a, 2 * y) for s in (-1, 1)]
 
 
 def _circle(radius: float, steps: int = 40) -> np.ndarray:
@@ -312,7 +311,14 @@ def _circle(radius: float, steps: int = 40) -> np.ndarray:
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _ring_boxes(inner: float, outer: float) -> list:
-    turns = np.arange(10) * np.pi / 5
-    middle, width = (inner + outer) / 2, 2 * outer * np.tan(np.pi / 10)
-    return [(middle * np.cos(t), middle * np.sin(t), outer - inner, width, t) for t in turns]
+def _rectangle(x: float, y: float, width: float, depth: float) -> np.ndarray:
+    return np.array([(x + i * width / 2, y + j * depth / 2) for i, j in ((-1, -1), (1, -1), (1, 1), (-1, 1))])
+
+
+def _ring_pieces(inner: float, outer: float, count: int = 12) -> list[np.ndarray]:
+    ends = np.arange(count + 1) * 2 * np.pi / count
+    rays = np.stack([np.cos(ends), np.sin(ends)], axis=1)
+    return [
+        np.concatenate([inner * rays[k : k + 2], outer * np.stack([np.cos(t), np.sin(t)], axis=1)])
+        for k, t in enumerate(np.linspace(a, b, 4) for a, b in itertools.pairwise(ends))
+    ]

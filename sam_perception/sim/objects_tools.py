@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sam_perception.sim.meshes import Mesh, arc, box, chain, extrude, lathe, rotation_about, tube
+from sam_perception.sim.meshes import Mesh, arc, box, chain, extrude, joined, lathe, rotation_about, tube
 from sam_perception.sim.objects_parts import (
     Collider,
     Draw,
@@ -14,7 +14,11 @@ from sam_perception.sim.objects_parts import (
     box_collider,
     capsule_collider,
     cylinder_collider,
+    mesh_collider,
     path_colliders,
+    plate_collider,
+    tube_colliders,
+    turned_colliders,
 )
 
 _ALONG_X = rotation_about("y", np.pi / 2)  # z of a lathe becomes x
@@ -62,9 +66,8 @@ def hammer(draw: Draw) -> Shape:
     claw = box(claw_size, 0.002).moved((length, reach * 0.25, 0))
     parts.append(Part(claw, parts[1].role))
     colliders = (
-        *path_colliders(path, grip, 1),
-        capsule_collider((length, head - reach * 0.55, 0), (length, 0, 0), head),
-        box_collider(claw_size, (length, reach * 0.25, 0)),
+        *tube_colliders(handle, path, 2),
+        *(mesh_collider(part.mesh) for part in parts[1:]),
     )
     return Shape("hammer", tuple(parts), colliders, 1500.0, 1.0)
 
@@ -112,10 +115,7 @@ def drill(draw: Draw) -> Shape:
         )
         parts.append(Part(ring, Role.ACCENT if draw.chance(0.4) else Role.DARK))
     colliders = (
-        capsule_collider((-length * 0.4 + radius, 0, 0), (length * 0.5, 0, 0), radius),
-        capsule_collider((length * 0.5, 0, 0), (length * 0.6 + chuck_length * 0.6, 0, 0), radius * 0.55),
-        box_collider(grip_size, grip_middle, tilt),
-        box_collider(foot_size, foot_middle),
+        *(mesh_collider(mesh) for mesh in (motor, chuck, grip, foot)),
         *bits,
     )
     return Shape("drill", tuple(parts), colliders, 500.0, 0.5)
@@ -150,11 +150,12 @@ def scissors(draw: Draw) -> Shape:
         parts.append(Part(tube(shank, thick * 0.75, 10, 1.3), role))
         middle = turn @ np.array([-0.045 - rx * 0.85, -side * ry * 1.15, 0])
         parts.append(Part(grip_loop.moved(middle, turn), role))
-        colliders.append(
-            box_collider((blade, wide, thick / 2), turn @ np.array([blade / 2, 0, 0]) + [0, 0, lift], turn)
-        )
+        colliders.append(plate_collider(edge @ turn[:2, :2].T, thick / 2, lift))
         colliders += path_colliders(shank, thick * 0.8, 1)
-        colliders.append(box_collider((2 * rx, 2 * ry, thick * 1.8), middle, turn))
+        for k in range(0, len(loop), 4):
+            some = loop[np.arange(k, k + 5) % len(loop)]
+            piece = np.concatenate([some * [rx, ry], some * [rx * 0.68, ry * 0.6]]) @ turn[:2, :2].T + middle[:2]
+            colliders.append(plate_collider(piece, thick * 1.8))
     return Shape("scissors", tuple(parts), tuple(colliders), 1500.0, 1.0)
 
 
@@ -233,8 +234,10 @@ def pen(draw: Draw) -> Shape:
         Part(top, Role.ACCENT),
         Part(end, Role.ACCENT),
     )
+    body_only = length - cap * 0.3
+    colliders = (cylinder_collider(radius, 0, body_only), *turned_colliders([(radius, body_only), (tip, length)]))
     standing = 0.12 if radius > 0.008 and not pointed else 0.0
-    return Shape("pen", parts, (cylinder_collider(radius, 0, length),), 600.0, standing)
+    return Shape("pen", parts, colliders, 600.0, standing)
 
 
 def flashlight(draw: Draw) -> Shape:
@@ -290,7 +293,7 @@ def cutlery(draw: Draw) -> Shape:
     makers = (_fork_head, _spoon_head, _knife_blade, _spatula_head, _brush_head)
     head, head_collider = makers[kind](draw, wide)
     parts = [Part(grip, grip_role)] + [Part(mesh, role if kind < 3 else Role.ACCENT) for mesh in head]
-    colliders = (*path_colliders(path, wide * 0.6, 3), head_collider)
+    colliders = (*tube_colliders(grip, path, 3), head_collider)
     return Shape("cutlery", tuple(parts), colliders, 2000.0, 1.0)
 
 
@@ -337,11 +340,11 @@ def _spring_clamp(draw: Draw) -> Shape:
         turn = rotation_about("z", side * spread)
         middle = turn @ np.array([0.0, 0.0, 0.0]) + [0, side * thick * 0.2, 0]
         parts.append(Part(box((length, thick, wide), thick * 0.3).moved(middle, turn), Role.BODY))
-        colliders.append(box_collider((length, thick, wide), middle, turn))
         tip = turn @ np.array([length * 0.47, -side * thick * 0.4, 0])
         parts.append(Part(box((thick, thick * 1.4, wide * 1.05), thick * 0.2).moved(tip, turn), Role.ACCENT))
         cover = turn @ np.array([-length * 0.42, 0, 0])
         parts.append(Part(box((length * 0.3, thick * 1.25, wide * 1.1), thick * 0.35).moved(cover, turn), Role.ACCENT))
+        colliders += [mesh_collider(part.mesh) for part in parts[-3:]]
     pin = lathe(chain((0, -wide * 0.6), (thick * 0.5, -wide * 0.6), (thick * 0.5, wide * 0.6), (0, wide * 0.6)), 16)
     return Shape("clamp", (*parts, Part(pin, Role.METAL)), tuple(colliders), 700.0, 0.85)
 
@@ -360,8 +363,8 @@ def _screw_clamp(draw: Draw) -> Shape:
         box_collider((wide, arm, thick), (wide / 2, arm / 2, 0)),
         box_collider((wide, arm, thick), (wide / 2, tall - arm / 2, 0)),
         box_collider((arm, tall, thick), (arm / 2, tall / 2, 0)),
-        capsule_collider(screw[0], screw[1], arm * 0.35),
-        capsule_collider((wide - arm / 2 - 0.02, -0.036, 0), (wide - arm / 2 + 0.02, -0.036, 0), arm * 0.22),
+        mesh_collider(rod),
+        mesh_collider(bar),
     )
     return Shape(
         "clamp", (Part(frame, Role.BODY), Part(rod, Role.METAL), Part(bar, Role.METAL)), colliders, 3000.0, 1.0
@@ -380,7 +383,7 @@ def _fork_head(draw: Draw, wide: float) -> tuple[list[Mesh], Collider]:
     for y in np.linspace(-half, half, draw.count(3, 4)) * 0.88:
         path = np.array([[0.022, y, 0.005], [0.022 + tine * 0.5, y, 0.003], [0.022 + tine, y, 0.006]])
         meshes.append(tube(path, 0.0013, 6))
-    return meshes, box_collider((0.02 + tine, 2 * half, 0.004), ((0.02 + tine) / 2, 0, 0.004))
+    return meshes, mesh_collider(joined(meshes))
 
 
 def _spoon_head(draw: Draw, wide: float) -> tuple[list[Mesh], Collider]:
@@ -394,9 +397,7 @@ def _spoon_head(draw: Draw, wide: float) -> tuple[list[Mesh], Collider]:
         .scaled((stretch, 1.0, 1.0))
         .moved((radius * stretch * 0.95, 0, 0.006))
     )
-    return [dish], box_collider(
-        (2 * radius * stretch, 1.6 * radius, radius * deep), (radius * stretch, 0, 0.005 - radius * deep / 2)
-    )
+    return [dish], mesh_collider(dish)
 
 
 def _knife_blade(draw: Draw, wide: float) -> tuple[list[Mesh], Collider]:
@@ -410,19 +411,17 @@ def _knife_blade(draw: Draw, wide: float) -> tuple[list[Mesh], Collider]:
             [-0.005, tall * 0.4],
         ]
     )
-    return [extrude(outline, 0.0018).moved((0, 0, 0.004))], box_collider((blade, tall, 0.003), (blade / 2, 0, 0.004))
+    return [extrude(outline, 0.0018).moved((0, 0, 0.004))], plate_collider(outline, 0.003, 0.004)
 
 
 def _spatula_head(draw: Draw, wide: float) -> tuple[list[Mesh], Collider]:
     size = (draw.size(0.05, 0.1), draw.size(0.035, 0.075), draw.size(0.002, 0.006))
-    return [box(size, size[2] * 0.4).moved((size[0] / 2 - 0.004, 0, 0.004))], box_collider(
-        size, (size[0] / 2, 0, 0.004)
-    )
+    head = box(size, size[2] * 0.4).moved((size[0] / 2 - 0.004, 0, 0.004))
+    return [head], mesh_collider(head)
 
 
 def _brush_head(draw: Draw, wide: float) -> tuple[list[Mesh], Collider]:
     size = np.array([draw.size(0.025, 0.06), draw.size(0.02, 0.06), draw.size(0.008, 0.016)])
     stock = box((0.014, size[1] * 1.05, size[2] * 1.1), 0.002).moved((0.004, 0, 0.005))
-    return [stock, box(size).moved((size[0] / 2 + 0.008, 0, 0.005))], box_collider(
-        size, (size[0] / 2 + 0.008, 0, 0.005)
-    )
+    bristles = box(size).moved((size[0] / 2 + 0.008, 0, 0.005))
+    return [stock, bristles], mesh_collider(bristles)

@@ -394,7 +394,8 @@ def _light_at_contacts(labels: Image, depth_m: Image, scene: Scene, camera: Came
         contact = (labels[one] != labels[other]) & near
         apart[one] &= ~contact
         apart[other] &= ~contact
-    distance_m = cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_3) * depth_m / np.float32(camera.fx)
+    distance = np.minimum(cv2.distanceTransform(apart, cv2.DIST_L2, cv2.DIST_MASK_3), np.float32(sum(labels.shape)))
+    distance_m = distance * depth_m / np.float32(camera.fx)
     dark = np.float32(darkness) * np.exp(distance_m / np.float32(-width_m))
     dark[labels > 0] *= np.float32(_ON_OBJECTS)
     light: Image = 1 - dark

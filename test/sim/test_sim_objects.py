@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 
 import numpy as np
 import pytest
 
 from sam_perception.sim import objects_containers, objects_food, objects_shapes, objects_tools
 from sam_perception.sim.objects import make_objects
-from sam_perception.sim.objects_parts import Collider, ColliderKind, Draw, Shape, Split, shell_colliders
+from sam_perception.sim.objects_parts import (
+    Collider,
+    ColliderKind,
+    Draw,
+    Shape,
+    Split,
+    shell_colliders,
+    turned_colliders,
+)
 
 BUILDERS = [
     builder
@@ -61,6 +70,30 @@ def test_what_collides_fills_what_is_seen(shapes):
         slack = max(0.005, 0.12 * (high - low)[axis])
         assert abs(felt_low - low)[axis] < slack
         assert (felt_high - high)[axis] < slack
+
+
+def test_nothing_collides_where_nothing_is_seen(shapes):
+    """No piece reaches farther than what is seen in any direction, but for facets and small round edges."""
+    directions = np.random.default_rng(0).normal(size=(400, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    for shape in shapes:
+        seen = np.max([(part.mesh.vertices @ directions.T).max(axis=0) for part in shape.parts], axis=0)
+        felt = np.max([_reach(collider, directions) for collider in shape.colliders], axis=0)
+        assert (felt - seen).max() < 0.004
+
+
+def test_slices_of_a_turned_body_follow_its_waist():
+    """An hourglass of two cones: a convex slice for each, and none that fills the waist."""
+    slices = turned_colliders([(0.03, 0.0), (0.02, 0.02), (0.01, 0.04), (0.02, 0.06), (0.03, 0.08)])
+    assert len(slices) == 2
+    assert any(_contains(piece, np.array([0.0, 0.008, 0.041])) for piece in slices)
+    assert not any(_contains(piece, np.array([0.0, 0.013, 0.041])) for piece in slices)
+    assert not any(_contains(piece, np.array([0.0, 0.023, 0.065])) for piece in slices)
+    assert any(_contains(piece, np.array([0.0, 0.021, 0.065])) for piece in slices)
+
+
+def test_a_cylinder_with_a_shoulder_is_one_piece():
+    assert len(turned_colliders([(0.03, 0.0), (0.03, 0.1), (0.02, 0.13), (0.0, 0.14)])) == 1
 
 
 def test_a_mug_and_a_bowl_are_open():
@@ -120,8 +153,40 @@ def _extent(collider: Collider) -> tuple[np.ndarray, np.ndarray]:
     return collider.position - half, collider.position + half
 
 
+def _reach(collider: Collider, directions: np.ndarray) -> np.ndarray:
+    """How far a collider reaches along (N, 3) directions in the frame of its object."""
+    local, size = directions @ collider.rotation, np.array(collider.size)
+    if collider.kind is ColliderKind.HULL:
+        own = (local @ collider.points.T).max(axis=1)
+    elif collider.kind is ColliderKind.BOX:
+        own = np.abs(local) @ size
+    elif collider.kind is ColliderKind.ELLIPSOID:
+        own = np.linalg.norm(local * size, axis=1)
+    elif collider.kind is ColliderKind.CYLINDER:
+        own = size[0] * np.hypot(local[:, 0], local[:, 1]) + size[1] * np.abs(local[:, 2])
+    else:
+        own = size[0] + size[1] * np.abs(local[:, 2])
+    return own + directions @ collider.position
+
+
+def _sides(points: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """Outward normals of the planes of a convex hull, and their offsets; tries all triples."""
+    a, b, c = (points[list(index)] for index in zip(*itertools.combinations(range(len(points)), 3), strict=True))
+    normals = np.cross(b - a, c - a)
+    lengths = np.linalg.norm(normals, axis=1)
+    normals, a = normals[lengths > 1e-12] / lengths[lengths > 1e-12, None], a[lengths > 1e-12]
+    normals, offsets = (
+        np.concatenate([normals, -normals]),
+        np.concatenate([np.sum(normals * a, 1), -np.sum(normals * a, 1)]),
+    )
+    outer = (normals @ points.T - offsets[:, None]).max(axis=1) < 1e-9
+    return list(zip(normals[outer], offsets[outer], strict=True))
+
+
 def _contains(collider: Collider, point: np.ndarray) -> bool:
     local = collider.rotation.T @ (point - collider.position)
+    if collider.kind is ColliderKind.HULL:
+        return all(normal @ local <= offset + 1e-9 for normal, offset in _sides(collider.points))
     if collider.kind is ColliderKind.BOX:
         return bool(np.all(np.abs(local) < collider.size))
     radius, half = collider.size
