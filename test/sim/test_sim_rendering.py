@@ -1,6 +1,7 @@
 """The renderer against closed forms: spheres and boxes hit by rays, shadows, lenses, hidden objects."""
 
 import dataclasses
+import warnings
 
 import cv2
 import numpy as np
@@ -112,6 +113,32 @@ def test_shadows_fall_where_the_lamp_is_hidden(scene, renderer):
     deep, outside = bare & (miss < 0.6 * BALL_RADIUS_M), bare & (miss > 2 * BALL_RADIUS_M) & (miss < 3 * BALL_RADIUS_M)
     assert np.count_nonzero(deep) > 200
     assert np.median(brightness[deep]) < 0.75 * np.median(brightness[outside])
+
+
+def test_it_is_dark_where_things_touch_and_not_where_they_stand_before_something(scene, renderer):
+    view = renderer.render(scene, PINHOLE, POSE)
+    rays = np.dstack([ray_table(PINHOLE), np.ones(PINHOLE.size)]).astype(np.float64) @ POSE[:3, :3].T
+    points = POSE[:3, 3] - POSE[2, 3] / rays[..., 2:] * rays
+    beyond = np.maximum(np.abs(points[..., :2] - (0.15, 0.05)) - (0.05, 0.04), 0)  # of the box's footprint
+    distance = np.hypot(beyond[..., 0], beyond[..., 1])
+    brightness = view.color.astype(float).sum(-1)
+    before = (view.labels == 0) & (points[..., 1] < 0.01)
+    touching, near = before & (distance < 0.0025), before & (distance > 0.02) & (distance < 0.03)
+    assert np.count_nonzero(touching) > 60
+    assert np.median(brightness[touching]) < 0.85 * np.median(brightness[near])
+    box = view.labels == BOX
+    rows = [np.nonzero(box[:, column])[0].min() for column in range(415, 465)]
+    above, higher = (np.median([brightness[row - k, 415 + i] for i, row in enumerate(rows)]) for k in (2, 9))
+    assert view.depth_m[rows[0] - 2, 415] > view.depth_m[rows[0] + 2, 415] + 0.05
+    assert above > 0.95 * higher
+
+
+def test_a_picture_without_any_contact_is_drawn_without_a_numerical_warning(scene, renderer):
+    floor = orbit_pose((3, 3, -0.75), distance_m=1.5, azimuth_deg=-90, elevation_deg=60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        view = renderer.render(scene, PINHOLE, floor)
+    assert not view.labels.any()
 
 
 def test_visible_fraction_is_what_removing_the_other_object_uncovers(scene, renderer):
