@@ -293,6 +293,24 @@ def test_an_answer_that_does_not_fill_its_box_takes_in_what_is_less_sure(model, 
     assert kept.box == pytest.approx(half.box, abs=5)
 
 
+@pytest.mark.parametrize("multimask", [False, True])
+def test_an_answer_reaches_no_farther_than_a_little_beyond_its_box(model, monkeypatch, multimask):
+    plain, side = RgbdFrame(np.full((*SIZE, 3), 128, np.uint8)), LOW_RES / 64
+    count = 3 if multimask else 1
+    logits = torch.full((3, count, LOW_RES, LOW_RES), -12.0)
+    logits[:, :, int(16 * side) : int(48 * side), int(8 * side) : int(56 * side)] = 6.0
+    scores = torch.full((3, count), 0.5)
+    monkeypatch.setattr(model, "predict", lambda _, asked, multimask: (logits[: len(asked)], scores[: len(asked)]))
+    x, y = SIZE[1] / 64, SIZE[0] / 64
+    all_of_it, half = (8 * x, 16 * y, 56 * x, 48 * y), (8 * x, 16 * y, 32 * x, 48 * y)
+    asked = [Prompt(points=[(20 * x, 32 * y)]), Prompt(box=half), Prompt(box=half, points=[(44 * x, 32 * y)])]
+    by_click, by_box, by_both = model.decode(model.encode(plain), asked, multimask)
+    for answer, expected in (by_click, all_of_it), (by_box, half), (by_both, all_of_it):
+        assert len(answer) == count
+        for mask in answer:
+            assert mask.box == pytest.approx(expected, abs=8)  # a low-resolution pixel is four wide
+
+
 # The model that ships. Its weights are a result of training: docs/tabletop.md.
 
 LEAST_IOU_BY_CLICK, LEAST_IOU_BY_BOX = 0.80, 0.88

@@ -35,6 +35,8 @@ _GENEROSITY = 0.5  # added to the logits of candidates, which come out somewhat 
 _ISLAND = 0.2  # of a mask's largest part: smaller ones are the network's slips
 _FILLS = 0.6  # IoU of an answer's bounding box with the box that was asked, from which on it is taken as it is
 _LESS_SURE = (1.0, 2.0, 3.0)  # what is added to logits otherwise
+_BEYOND_BOX_PX, _BEYOND_BOX = 2.0, 0.05  # how far an answer may reach beyond its box: pixels, and share of its sides
+_NOT_THERE = -8.0  # logit: low enough that nothing is left of it when what the network is less sure of is taken in
 _PARTS = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
 
 
@@ -129,8 +131,9 @@ class Tabletop(Sam2):
 
         A single answer to a box that is far from filling it takes in more, of what the network is less sure of, as far
         as it then fills it better: Lempitsky, Kohli, Rother, Sharp, "Image segmentation with a bounding box prior",
-        ICCV 2009. A single answer is made to obey the clicks that correct it.
+        ICCV 2009. A single answer is made to obey the clicks that correct it. No answer to a box reaches far beyond it.
         """
+        logits = _within_boxes(logits, prompts, embedding.image_size)
         if logits.shape[1] == 1:
             logits = self._obeying(logits, prompts, embedding)
         answers = super()._masks(logits, scores, prompts, embedding)
@@ -188,6 +191,37 @@ class Tabletop(Sam2):
 def _going_on(prompt: Prompt, logits: NDArray[np.float32] | None) -> Prompt:
     """The prompt, with what was answered before its last click."""
     return prompt if logits is None else dataclasses.replace(prompt, logits=logits)
+
+
+def _within_boxes(logits: torch.Tensor, prompts: Sequence[Prompt], image_size: tuple[int, int]) -> torch.Tensor:
+    """(N, K, h, w) logits without what lies beyond the prompts' boxes, but where a click says that it belongs there."""
+    places = [
+        (torch.arange(count, device=logits.device) + 0.5) * (side / count) - 0.5
+        for count, side in zip(logits.shape[-2:], image_size, strict=True)
+    ]
+    boxes = [_around(prompt) for prompt in prompts]
+    if all(box is None for box in boxes):
+        return logits
+    everywhere = (-np.inf, -np.inf, np.inf, np.inf)
+    ends = torch.tensor(np.array([everywhere if box is None else box for box in boxes]), device=logits.device)
+    left, top, right, bottom = ends.float()[:, :, None].unbind(dim=1)
+    rows, columns = (
+        (at >= low) & (at <= high) for at, low, high in zip(places, (top, left), (bottom, right), strict=True)
+    )
+    inside = (rows[:, :, None] & columns[:, None, :])[:, None]
+    return torch.where(inside, logits, logits.clamp(max=_NOT_THERE))
+
+
+def _around(prompt: Prompt) -> NDArray[np.float64] | None:
+    """The box that an answer stays in, as (2 * 2,) corners; None where there is none or a click lies beyond it."""
+    if prompt.box is None:
+        return None
+    low, high = np.reshape(prompt.box, (2, 2))
+    margin = _BEYOND_BOX_PX + _BEYOND_BOX * (high - low)
+    clicks = prompt.point_array[prompt.label_array == FOREGROUND]
+    if ((clicks < low - margin) | (clicks > high + margin)).any():
+        return None
+    return np.concatenate([low - margin, high + margin])
 
 
 def _whole(mask: Mask, prompt: Prompt) -> Mask:
