@@ -36,6 +36,8 @@ from sam_perception.sim.scene import SCENES_PER_WORLD, Split
 from sam_perception.sim.view_files import write_images
 
 FOLDERS = ("images", "depth", "labels", "annotations")
+GENERATOR = 2
+"""Raised with each change after which one seed gives other scenes or images."""
 POLL_S = 0.2
 DEFAULT_VIEWS = 4
 DEFAULT_SIZE = (640, 480)
@@ -294,10 +296,10 @@ def _check_same(description: Path, plan: DatasetPlan, families: tuple[str, ...])
         raise InvalidInputError(f"{description} cannot be read: give another folder") from None
     ours = _head(plan, families)["info"]
     different = [
-        f"{name} {theirs}, not {ours[part].get(name)}"
+        f"{name} {there.get(part, {}).get(name)}, not {expected}"
         for part in ("arguments", "made_by")
-        for name, theirs in there.get(part, {}).items()
-        if name != "scenes" and theirs != ours[part].get(name)
+        for name, expected in ours[part].items()
+        if name != "scenes" and there.get(part, {}).get(name) != expected
     ]
     if different:
         raise InvalidInputError(
@@ -313,7 +315,11 @@ def _head(plan: DatasetPlan, families: tuple[str, ...]) -> dict[str, Any]:
     return {
         "info": {
             "description": f"Simulated tabletop scenes of sam_perception, {plan.split.value} objects, seed {plan.seed}",
-            "made_by": {"sam_perception": sam_perception.__version__, "mujoco": _version("mujoco")},
+            "made_by": {
+                "sam_perception": sam_perception.__version__,
+                "generator": GENERATOR,
+                "mujoco": _version("mujoco"),
+            },
             "arguments": arguments,
         },
         "licenses": [],

@@ -175,6 +175,20 @@ def test_another_set_is_not_written_into_the_same_folder(written, plan, told):
     assert contents(written) == before
 
 
+@pytest.mark.parametrize("theirs", [{"generator": 1}, {}])
+def test_what_an_earlier_generator_began_is_not_gone_on_with(tmp_path, theirs):
+    """One seed gave other images then; sets from before generators were counted name none."""
+    plan = DatasetPlan(1, views=1, width=WIDTH, height=HEIGHT)
+    write(tmp_path, plan)
+    description = tmp_path / "dataset.json"
+    content = json.loads(description.read_text())
+    del content["info"]["made_by"]["generator"]
+    content["info"]["made_by"] |= theirs
+    description.write_text(json.dumps(content))
+    with pytest.raises(InvalidInputError, match="generator"):
+        write(tmp_path, plan)
+
+
 def test_a_folder_with_other_files_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InvalidInputError, match="empty folder"):
