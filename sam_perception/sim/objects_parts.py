@@ -272,9 +272,8 @@ def _dent(outside: np.ndarray) -> float:
     """How far the farthest of (N, 2) points (r, z) lies inside the convex body that is turned from them."""
     low, high = outside[0, 1], outside[-1, 1]
     around = cv2.convexHull(np.array([*outside, (-1.0, high), (-1.0, low)], np.float32) * 1e3)
-    return (
-        max(cv2.pointPolygonTest(around, [float(v) for v in point], measureDist=True) for point in outside * 1e3) / 1e3
-    )
+    depths_mm = (cv2.pointPolygonTest(around, (float(r), float(z)), measureDist=True) for r, z in outside * 1e3)
+    return max(depths_mm) / 1e3
 
 
 def _collider(kind: ColliderKind, size: tuple[float, ...], position: Vector, rotation: np.ndarray | None) -> Collider:
