@@ -213,7 +213,7 @@ def _within_boxes(logits: torch.Tensor, prompts: Sequence[Prompt], image_size: t
 
 
 def _around(prompt: Prompt) -> NDArray[np.float64] | None:
-    """The box that an answer stays in, as (4,) left, top, right, bottom; None where there is none or a click lies beyond it."""
+    """(4,) left, top, right, bottom of where an answer stays; None without a box, or where a click lies beyond it."""
     if prompt.box is None:
         return None
     low, high = np.reshape(prompt.box, (2, 2))
