@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sam_perception.sim.meshes import arc, box, chain, lathe, tube
+from sam_perception.sim.meshes import arc, box, chain, joined, lathe, tube
 from sam_perception.sim.objects_parts import (
     Draw,
     Part,
@@ -231,7 +231,8 @@ def tub(draw: Draw) -> Shape:
     top = box((size[0] + 0.008, size[1] + 0.008, lid), lid * 0.4).moved((0, 0, size[2] / 2))
     rib = box((size[0] * 0.8, size[1] * 0.75, 0.004), 0.0018).moved((0, 0, size[2] / 2 + lid / 2 + 0.001))
     parts = (Part(body, printed), Part(top, cover), Part(rib, cover))
-    return Shape("tub", parts, tuple(mesh_collider(part.mesh) for part in parts), 400.0, 0.85)
+    colliders = (mesh_collider(body), mesh_collider(joined([top, rib])))  # the rib alone could be taken for a handle
+    return Shape("tub", parts, colliders, 400.0, 0.85)
 
 
 def pan(draw: Draw) -> Shape:
