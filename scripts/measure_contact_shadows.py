@@ -35,9 +35,8 @@ PERCENTILES = (10, 25, 50, 75)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="+", help="folders")
-    print(
-        f"| brightness, {', '.join(map(str, DISTANCES_PX))} px below the outline | " + " | ".join(map(_th, PERCENTILES))
-    )
+    print(f"| {', '.join(map(str, DISTANCES_PX))} px below the outline | {' | '.join(map(_th, PERCENTILES))} |")
+    print(f"|---|{'---|' * len(PERCENTILES)}")
     for name in parser.parse_args().sets:
         scenes = open_set(name)
         rows = np.array([row for index in range(len(scenes)) for row in profiles(scenes.scene(index))])

@@ -295,11 +295,12 @@ def _check_same(description: Path, plan: DatasetPlan, families: tuple[str, ...])
     except (OSError, ValueError, KeyError, TypeError):
         raise InvalidInputError(f"{description} cannot be read: give another folder") from None
     ours = _head(plan, families)["info"]
+    pairs = [(there.get(part, {}), ours[part]) for part in ("arguments", "made_by")]
     different = [
-        f"{name} {there.get(part, {}).get(name)}, not {expected}"
-        for part in ("arguments", "made_by")
-        for name, expected in ours[part].items()
-        if name != "scenes" and there.get(part, {}).get(name) != expected
+        f"{name} {theirs.get(name)}, not {expected.get(name)}"
+        for theirs, expected in pairs
+        for name in {**theirs, **expected}
+        if name != "scenes" and theirs.get(name) != expected.get(name)
     ]
     if different:
         raise InvalidInputError(

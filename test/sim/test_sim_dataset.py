@@ -175,9 +175,16 @@ def test_another_set_is_not_written_into_the_same_folder(written, plan, told):
     assert contents(written) == before
 
 
-@pytest.mark.parametrize("theirs", [{"generator": 1}, {}])
-def test_what_an_earlier_generator_began_is_not_gone_on_with(tmp_path, theirs):
-    """One seed gave other images then; sets from before generators were counted name none."""
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        ({"generator": 1}, "generator 1, not"),
+        ({}, "generator None, not"),  # from before generators were counted
+        ({"generator": dataset.GENERATOR, "renderer": "4.1"}, "renderer 4.1, not None"),  # from a later version
+    ],
+)
+def test_what_another_generator_began_is_not_gone_on_with(tmp_path, theirs, told):
+    """The same seed gave other images there."""
     plan = DatasetPlan(1, views=1, width=WIDTH, height=HEIGHT)
     write(tmp_path, plan)
     description = tmp_path / "dataset.json"
@@ -185,7 +192,7 @@ def test_what_an_earlier_generator_began_is_not_gone_on_with(tmp_path, theirs):
     del content["info"]["made_by"]["generator"]
     content["info"]["made_by"] |= theirs
     description.write_text(json.dumps(content))
-    with pytest.raises(InvalidInputError, match="generator"):
+    with pytest.raises(InvalidInputError, match=told):
         write(tmp_path, plan)
 
 
