@@ -5,7 +5,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from test_geometry_scenes import D435, Box, Sphere, Table, as_d435, cast, frame_of, grown, on_table, table_pose
+from test_geometry_scenes import (
+    D435,
+    Box,
+    Cylinder,
+    Sphere,
+    Table,
+    as_d435,
+    cast,
+    frame_of,
+    grown,
+    on_table,
+    table_pose,
+)
 
 from sam_perception.frames import RgbdFrame
 from sam_perception.geometry.boxes import oriented_box
@@ -72,6 +84,49 @@ def test_a_ball_is_as_deep_as_it_is_wide(tilt_deg):
     box = oriented_box(found.points, plane)
     assert box.size == pytest.approx([2 * radius] * 3, abs=0.008)
     assert box.center == pytest.approx(center, abs=0.005)
+
+
+def off_cylinder_m(points: np.ndarray, body: Cylinder) -> np.ndarray:
+    """(N,) distance of points from the surface of a cylinder."""
+    local = (points - body.pose[:3, 3]) @ body.pose[:3, :3]
+    q = np.stack([np.hypot(local[:, 0], local[:, 1]) - body.radius, np.abs(local[:, 2]) - body.height / 2], axis=1)
+    return np.abs(np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0))
+
+
+@pytest.mark.parametrize("tilt_deg", [35.0, 50.0, 60.0])
+@pytest.mark.parametrize("radius", [0.02, 0.045])
+def test_a_bottle_whose_neck_hides_its_shoulder_is_as_deep_as_it_is_wide(tilt_deg, radius):
+    """Half a turn meets next to nothing that was seen of it."""
+    table = table_pose(0.6, tilt_deg)
+    body = Cylinder(on_table(table, 0, 0, 0.07), radius, 0.14)
+    neck = Cylinder(on_table(table, 0, 0, 0.165), 0.5 * radius, 0.05)
+    found, plane, _, _ = completed([Table(table), body, neck], (1, 2))
+    assert oriented_box(found.points[found.is_observed], plane).size[1] < 1.9 * radius
+    box = oriented_box(found.points, plane)
+    assert box.size[:2] == pytest.approx([2 * radius] * 2, abs=0.008)
+    assert box.center == pytest.approx(on_table(table, 0, 0, 0.095)[:3, 3], abs=0.005)
+    guessed = found.points[~found.is_observed]
+    off = np.minimum(off_cylinder_m(guessed, body), off_cylinder_m(guessed, neck))
+    assert np.percentile(off, 95) < 0.008
+    assert len(guessed) < 5 * np.count_nonzero(found.is_observed)
+
+
+def test_a_handle_is_not_turned_all_around():
+    table = table_pose(0.6, 55.0)
+    body = Cylinder(on_table(table, 0, 0, 0.05), 0.025, 0.16)
+    handle = Box(on_table(table, 0.035, 0.0, 0.06), np.array([0.03, 0.008, 0.05]))
+    found, _, _, _ = completed([Table(table), body, handle], (1, 2))
+    guessed = found.points[~found.is_observed]
+    off = np.minimum(off_cylinder_m(guessed, body), off_box_m(guessed, handle.pose, handle.size))
+    assert np.percentile(off, 95) < 0.008
+
+
+def test_a_pillar_with_edges_is_not_made_round():
+    table, size = table_pose(0.6, 55.0), np.array([0.06, 0.06, 0.18])
+    pose = on_table(table, 0.0, 0.0, 0.09, 20)
+    found, _, _, _ = completed([Table(table), Box(pose, size)], (1,))
+    guessed = found.points[~found.is_observed]
+    assert np.percentile(off_box_m(guessed, pose, size), 95) < 0.008
 
 
 def test_seen_from_straight_above_the_walls_go_down_to_the_table():

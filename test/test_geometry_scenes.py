@@ -46,6 +46,28 @@ class Sphere:
 
 
 @dataclasses.dataclass
+class Cylinder:
+    """An upright cylinder: ``pose`` (4, 4) takes its own coordinates, whose origin is its middle, to the camera's."""
+
+    pose: np.ndarray
+    radius: float
+    height: float
+
+    def depth(self, rays: np.ndarray) -> np.ndarray:
+        rotation, center = self.pose[:3, :3], self.pose[:3, 3]
+        origin, direction = -rotation.T @ center, rays @ rotation
+        across, start = direction[..., :2], origin[:2]
+        a, b = (across**2).sum(axis=-1), across @ start
+        root = b**2 - a * (start @ start - self.radius**2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wall = (-b + np.array([-1, 1])[:, None, None] * np.sqrt(root)) / a
+            caps = (np.array([-1, 1])[:, None, None] * self.height / 2 - origin[2]) / direction[..., 2]
+        enter = np.maximum(wall[0], caps.min(axis=0))
+        leave = np.minimum(wall[1], caps.max(axis=0))
+        return np.where((enter <= leave) & (enter > 0), enter, np.inf)
+
+
+@dataclasses.dataclass
 class Table:
     """An endless plane; ``pose`` has its origin on the plane and z along the normal."""
 
@@ -135,6 +157,19 @@ def test_sphere_and_table_fulfil_their_equations():
     assert np.linalg.norm(points[seen == 1] - sphere.center, axis=1) == pytest.approx(0.05, abs=1e-9)
     assert (points[seen == 0] - pose[:3, 3]) @ pose[:3, 2] == pytest.approx(0, abs=1e-9)
     assert 3000 < np.count_nonzero(seen == 1) < 8000
+
+
+def test_a_cylinder_has_a_round_wall_and_flat_ends():
+    pose = table_pose(0.6, 40.0)
+    pose[:3, 3] += 0.05 * pose[:3, 2]
+    depth, seen = cast([Cylinder(pose, 0.03, 0.1)])
+    v, u = np.nonzero(seen == 0)
+    rays = np.stack([(u - D435.cx) / D435.fx, (v - D435.cy) / D435.fy, np.ones(len(u))], axis=-1)
+    local = (rays * depth[v, u][:, None] - pose[:3, 3]) @ pose[:3, :3]
+    radii = np.hypot(local[:, 0], local[:, 1])
+    on_wall, on_end = np.abs(radii - 0.03) < 1e-9, np.abs(local[:, 2] - 0.05) < 1e-9  # of the ends the upper is seen
+    assert (on_wall | on_end).all() and on_wall.sum() > 1000 and on_end.sum() > 1000
+    assert radii.max() < 0.03 + 1e-9 and np.abs(local[:, 2]).max() < 0.05 + 1e-9
 
 
 def test_noise_grows_with_the_square_of_the_distance():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import cv2
@@ -17,7 +17,8 @@ from sam_perception.geometry.seen_space import SeenSpace
 from sam_perception.geometry.voxels import voxel_downsample
 
 Floats = NDArray[np.float64]
-_Candidates = Callable[[Floats, Floats], tuple[Floats, Floats, Floats]]  # linear parts, shifts, and worth of each
+# Of K candidates (K, A, 2, 2) linear parts and (K, A, 2) shifts of the images that each makes, and (K,) its worth.
+_Candidates = Callable[[Floats, Floats], tuple[Floats, Floats, Floats]]
 Method = Literal["symmetry", "extrusion", "outline", "none"]
 
 _OBSERVED_POINTS = 900
@@ -28,6 +29,13 @@ _SEEN_FREE_COST = 3.0  # a mirrored point in free space outweighs that many that
 _SHIFT_COST = 0.05
 _MOST_SEEN_FREE = 0.12  # share of the mirrored points beyond which a symmetry is not believed
 _LEAST_SUPPORT = 0.15
+_SURE_SUPPORT, _HARDLY_SEEN_FREE = 0.25, 0.03  # half a turn is taken without asking whether the object is round
+_LEAST_UNOPPOSED_SUPPORT, _UNOPPOSED = 0.05, 0.01  # half a turn that nothing was seen to speak against
+_ROUND_ANGLES_DEG = (-90.0, -50.0, -25.0, 25.0, 50.0, 90.0, 180.0)  # turned by these, what is round meets itself
+_ROUND_POINTS = 120
+_LEAST_ROUND_SUPPORT = 0.5
+_MOST_NOT_ROUND = 0.12  # share of the points, such as a handle's, that some turn takes to seen free space
+_TURNS_DEG = np.arange(15.0, 346.0, 15.0)
 _MIRROR_ANGLES_DEG = np.arange(-75.0, 76.0, 15.0)  # of a mirror's normal, 0 leads straight away from the camera
 _FAR_SIDE_WORTH = 0.3
 _REFINEMENTS = 3
@@ -47,7 +55,7 @@ class CompletedCloud:
     Attributes:
         points: (N, 3) float32 metres in the camera's optical frame, evenly thinned; the observed ones come first.
         is_observed: (N,) bool: measured, not guessed.
-        method: "symmetry": the unseen side is the seen one, turned by half a turn about a vertical axis or
+        method: "symmetry": the unseen side is the seen one, turned all around a vertical axis or by half a turn, or
             mirrored in a vertical plane, and extruded to the table where there is still nothing; "extrusion": the
             outline of what was seen goes straight down to the table; "outline": all of it is an upright cylinder or
             box with the mask's outline (see missing_depth.py); "none": nothing was added.
@@ -79,11 +87,14 @@ def complete(cloud: ObjectCloud, plane: Plane | None) -> CompletedCloud:
         return CompletedCloud(observed, np.ones(len(observed), dtype=np.bool_), "none", center)
     ground = _Ground.under(plane, observed)
     view = SeenSpace.around(cloud)
-    inner = _thinned(_without_edge(cloud))
+    within = _without_edge(cloud)
+    inner = _thinned(within)
     flat, heights = ground.flat(inner), np.asarray(plane.heights_m(inner), dtype=np.float64)
     symmetry = _SymmetrySearch.over(view, ground, flat, heights).best()
     added = np.empty((0, 3))
-    if symmetry is not None:
+    if symmetry is not None and symmetry.is_round:
+        added = _turned_around(symmetry, view, ground, flat, heights, _voxel_m(within))
+    elif symmetry is not None:
         turned = ground.points(symmetry.apply(flat), heights)
         added = turned[view.may_hold(turned)]
     outline = _extruded(
@@ -99,15 +110,19 @@ def complete(cloud: ObjectCloud, plane: Plane | None) -> CompletedCloud:
     return CompletedCloud(points, is_observed, method, _middle(ground, ground.flat(points), plane.heights_m(points)))
 
 
-def _thinned(cloud: ObjectCloud) -> NDArray[np.float32]:
-    """About ``_OBSERVED_POINTS`` points, spread evenly over what is seen of the surface."""
+def _voxel_m(cloud: ObjectCloud) -> float:
+    """The side of cubes of which about ``_OBSERVED_POINTS`` hold what is seen of the surface."""
     if cloud.is_empty:
-        return np.empty((0, 3), np.float32)
+        return _SMALLEST_VOXEL_M
     assert cloud.frame.intrinsics is not None  # deproject_mask has seen to it
     depth = float(np.median(cloud.points[:, 2]))
     pixel_m = depth / min(cloud.frame.intrinsics.fx, cloud.frame.intrinsics.fy)
-    voxel_m = max(_SMALLEST_VOXEL_M, pixel_m * math.sqrt(2 * len(cloud) / _OBSERVED_POINTS))
-    return voxel_downsample(cloud.points, voxel_m)[0]
+    return max(_SMALLEST_VOXEL_M, pixel_m * math.sqrt(2 * len(cloud) / _OBSERVED_POINTS))
+
+
+def _thinned(cloud: ObjectCloud) -> NDArray[np.float32]:
+    """About ``_OBSERVED_POINTS`` points, spread evenly over what is seen of the surface."""
+    return cloud.points if cloud.is_empty else voxel_downsample(cloud.points, _voxel_m(cloud))[0]
 
 
 def _without_edge(cloud: ObjectCloud) -> ObjectCloud:
@@ -161,14 +176,33 @@ class _Symmetry:
     Attributes:
         linear: (2, 2).
         shift: (2,).
+        is_round: half a turn is not all: about the same axis any other does as well.
     """
 
     linear: Floats
     shift: Floats
+    is_round: bool = False
 
     def apply(self, flat: Floats) -> Floats:
         """(N, 2) where (N, 2) coordinates go."""
         return flat @ self.linear.T + self.shift
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Rated:
+    """A symmetry, and what the view says of the images that it, and others like it, make of the points.
+
+    Attributes:
+        symmetry: itself.
+        support: how well the images meet the measured surface, 0..1.
+        seen_free: share of the images that are in seen free space.
+        not_round: share of the points of which any image is.
+    """
+
+    symmetry: _Symmetry
+    support: float
+    seen_free: float
+    not_round: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -198,22 +232,49 @@ class _SymmetrySearch:
         return cls(view, ground, flat[::step], heights[::step], (low + high) / 2, np.maximum(high - low, 1e-3))
 
     def best(self) -> _Symmetry | None:
-        """The turn that the view bears out; failing that, a mirror image; None when neither is believed.
+        """Half a turn that the view bears out, or all turns of what is round, or a mirror image; None for none.
 
-        The turn comes first since it gives all that is unseen, even if a mirror image that gives less fits better.
+        Half a turn of a tall thing meets next to nothing that was seen, and of a slender one it may meet the wrong
+        side; smaller turns of what is round say where its axis is. A mirror image comes last since it gives less of
+        what is unseen, even if it fits better.
         """
-        return self._best_turn() or self._best_mirror()
+        turn = self._best_turn()
+        if turn.support >= _SURE_SUPPORT and turn.seen_free <= _HARDLY_SEEN_FREE:
+            return turn.symmetry
+        around = self._best_around()
+        if around.support >= _LEAST_ROUND_SUPPORT and around.not_round <= _MOST_NOT_ROUND:
+            return around.symmetry
+        if turn.support >= _LEAST_SUPPORT and turn.seen_free <= _MOST_SEEN_FREE:
+            return turn.symmetry
+        if turn.support >= _LEAST_UNOPPOSED_SUPPORT and turn.seen_free <= _UNOPPOSED:
+            return turn.symmetry
+        mirror = self._best_mirror()
+        if mirror.support >= _LEAST_SUPPORT and mirror.seen_free <= _MOST_SEEN_FREE:
+            return mirror.symmetry
+        return None
 
-    def _best_turn(self) -> _Symmetry | None:
-        axes = self._ways_away(self.spans[0]), np.linspace(-0.15, 0.15, 5) * self.spans[1]
+    def _best_turn(self) -> _Rated:
+        return self._best_about_axes((180.0,))
+
+    def _best_around(self) -> _Rated:
+        """Several turns about one axis, by fewer points."""
+        step = max(1, len(self.flat) // _ROUND_POINTS)
+        some = dataclasses.replace(self, flat=self.flat[::step], heights=self.heights[::step])
+        found = some._best_about_axes(_ROUND_ANGLES_DEG)
+        return dataclasses.replace(found, symmetry=dataclasses.replace(found.symmetry, is_round=True))
+
+    def _best_about_axes(self, angles_deg: tuple[float, ...]) -> _Rated:
+        """Turns about a vertical axis; the symmetry that is found is the last of them."""
+        linear = _turns(angles_deg)
 
         def turns(away: Floats, across: Floats) -> tuple[Floats, Floats, Floats]:
             centers = self.middle + np.stack([away, across], axis=1)
-            return np.broadcast_to(-np.eye(2), (len(away), 2, 2)), 2 * centers, np.zeros(len(away))
+            shifts = centers[:, None] - np.einsum("aij,kj->kai", linear, centers)
+            return np.broadcast_to(linear, (len(away), *linear.shape)), shifts, np.zeros(len(away))
 
-        return self._refined(turns, axes)
+        return self._refined(turns, (self._ways_away(self.spans[0]), np.linspace(-0.15, 0.15, 5) * self.spans[1]))
 
-    def _best_mirror(self) -> _Symmetry | None:
+    def _best_mirror(self) -> _Rated:
         """Across a vertical plane; the more its normal leads away from the camera, the more the image is worth."""
 
         def mirrors(angles: Floats, away: Floats) -> tuple[Floats, Floats, Floats]:
@@ -221,7 +282,7 @@ class _SymmetrySearch:
             centers = self.middle + away[:, None] * normals
             linear = np.eye(2) - 2 * normals[:, :, None] * normals[:, None, :]
             shifts = 2 * np.einsum("ki,ki->k", centers, normals)[:, None] * normals
-            return linear, shifts, _FAR_SIDE_WORTH * np.cos(angles)
+            return linear[:, None], shifts[:, None], _FAR_SIDE_WORTH * np.cos(angles)
 
         return self._refined(mirrors, (np.deg2rad(_MIRROR_ANGLES_DEG), self._ways_away(float(self.spans.min()))))
 
@@ -229,28 +290,57 @@ class _SymmetrySearch:
         """How far behind the middle of what is seen the centre may lie."""
         return np.linspace(-0.1, 0.5, 9) * max(span, min(_DEEPEST * float(self.spans[1]), 2 * span))
 
-    def _refined(self, candidates: _Candidates, axes: tuple[Floats, ...]) -> _Symmetry | None:
-        """The best of a grid of two parameters, on ever finer grids; None when it is not believed."""
+    def _refined(self, candidates: _Candidates, axes: tuple[Floats, ...]) -> _Rated:
+        """The best of a grid of two parameters, on ever finer grids."""
         found = self._best_of(candidates, axes)
         for _ in range(_REFINEMENTS):
             axes = tuple(best + (axis[1] - axis[0]) * _HALF_STEPS for best, axis in zip(found[0], axes, strict=True))
             found = self._best_of(candidates, axes)
         return found[1]
 
-    def _best_of(
-        self, candidates: _Candidates, axes: tuple[Floats, ...]
-    ) -> tuple[tuple[float, float], _Symmetry | None]:
-        """The best parameters of a grid, and their symmetry if it is believed."""
+    def _best_of(self, candidates: _Candidates, axes: tuple[Floats, ...]) -> tuple[tuple[float, float], _Rated]:
+        """The best parameters of a grid, and how their images are rated."""
         first, second = (axis.reshape(-1) for axis in np.meshgrid(*axes, indexing="ij"))
         linear, shifts, worth = candidates(first, second)
-        images = self.flat @ linear.transpose(0, 2, 1) + shifts[:, None]
+        images = self.flat @ linear.transpose(0, 1, 3, 2) + shifts[:, :, None]
         meets, free = self.view.rate(self.ground.points(images, self.heights))
-        support, seen_free = meets.mean(axis=1), free.mean(axis=1)
-        moved = np.abs(images.mean(axis=1) - self.flat.mean(axis=0)).sum(axis=1) / self.spans.max()
+        support, seen_free = meets.mean(axis=(1, 2)), free.mean(axis=(1, 2))
+        moved = np.abs(images.mean(axis=(1, 2)) - self.flat.mean(axis=0)).sum(axis=1) / self.spans.max()
         best = int(np.argmax(support + worth - _SEEN_FREE_COST * seen_free - _SHIFT_COST * moved))
-        believed = seen_free[best] <= _MOST_SEEN_FREE and support[best] >= _LEAST_SUPPORT
-        parameters = float(first[best]), float(second[best])
-        return parameters, _Symmetry(linear[best], shifts[best]) if believed else None
+        rated = _Rated(
+            _Symmetry(linear[best, -1], shifts[best, -1]),
+            float(support[best]),
+            float(seen_free[best]),
+            float(free[best].any(axis=0).mean()),
+        )
+        return (float(first[best]), float(second[best])), rated
+
+
+def _turns(angles_deg: Sequence[float] | Floats) -> Floats:
+    """(A, 2, 2) rotations on the ground."""
+    angles = np.deg2rad(np.asarray(angles_deg))
+    cosines, sines = np.cos(angles), np.sin(angles)
+    return np.stack([np.stack([cosines, -sines], axis=1), np.stack([sines, cosines], axis=1)], axis=1)
+
+
+def _turned_around(
+    symmetry: _Symmetry,
+    view: SeenSpace,
+    ground: _Ground,
+    flat: Floats,
+    heights: NDArray[np.floating],
+    voxel_m: float,
+) -> Floats:
+    """(M, 3) points all around a vertical axis, one in each cube where there may be some and none were seen.
+
+    What some turn takes to where the camera saw through is not round, such as a handle, and is left out.
+    """
+    center = symmetry.shift / 2
+    images = (flat - center) @ _turns(_TURNS_DEG).transpose(0, 2, 1) + center
+    points = ground.points(images, heights)
+    meets, free = view.rate(points)
+    unseen = points[(meets == 0) & ~free.any(axis=0)]
+    return np.asarray(voxel_downsample(unseen, voxel_m)[0] if len(unseen) else unseen, np.float64)
 
 
 def _extruded(ground: _Ground, flat: Floats, heights: NDArray[np.floating]) -> Floats:
