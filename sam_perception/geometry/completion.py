@@ -32,7 +32,7 @@ _LEAST_SUPPORT = 0.15
 _SURE_SUPPORT, _HARDLY_SEEN_FREE = 0.25, 0.03  # half a turn is taken without asking whether the object is round
 _LEAST_UNOPPOSED_SUPPORT, _UNOPPOSED = 0.05, 0.01  # half a turn that nothing was seen to speak against
 _ROUND_ANGLES_DEG = (-90.0, -50.0, -25.0, 25.0, 50.0, 90.0, 180.0)  # turned by these, what is round meets itself
-_ROUND_POINTS = 120
+_ROUND_POINTS = 60
 _LEAST_ROUND_SUPPORT = 0.5
 _MOST_NOT_ROUND = 0.12  # share of the points, such as a handle's, that some turn takes to seen free space
 _TURNS_DEG = np.arange(15.0, 346.0, 15.0)
@@ -241,13 +241,12 @@ class _SymmetrySearch:
         turn = self._best_turn()
         if turn.support >= _SURE_SUPPORT and turn.seen_free <= _HARDLY_SEEN_FREE:
             return turn.symmetry
-        around = self._best_around()
-        if around.support >= _LEAST_ROUND_SUPPORT and around.not_round <= _MOST_NOT_ROUND:
-            return around.symmetry
-        if turn.support >= _LEAST_SUPPORT and turn.seen_free <= _MOST_SEEN_FREE:
-            return turn.symmetry
-        if turn.support >= _LEAST_UNOPPOSED_SUPPORT and turn.seen_free <= _UNOPPOSED:
-            return turn.symmetry
+        if turn.seen_free <= _MOST_SEEN_FREE:
+            around = self._best_around()
+            if around.support >= _LEAST_ROUND_SUPPORT and around.not_round <= _MOST_NOT_ROUND:
+                return around.symmetry
+            if turn.support >= (_LEAST_UNOPPOSED_SUPPORT if turn.seen_free <= _UNOPPOSED else _LEAST_SUPPORT):
+                return turn.symmetry
         mirror = self._best_mirror()
         if mirror.support >= _LEAST_SUPPORT and mirror.seen_free <= _MOST_SEEN_FREE:
             return mirror.symmetry
