@@ -33,9 +33,7 @@ class Phase:
         smallest_object: input pixels of an object that is worth a prompt.
         refine: train the refiner alone, on the answers of everything else as it is.
         decoder: with ``refine``, train the prompt encoder and the mask decoder too, so that they learn to go on from
-            what the refiner made of their answers.
-        encoder: with ``decoder``, train the image encoder too, so that everything is; otherwise it stays as it is.
-        again: share of the later rounds that ask the same once more, with the answer before, instead of correcting it.
+            what the refiner made of their answers; the image encoder stays as it is.
     """
 
     steps: int
@@ -51,8 +49,6 @@ class Phase:
     smallest_object: int = 24
     refine: bool = False
     decoder: bool = False
-    encoder: bool = False
-    again: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "input_size", "batch", "objects", "smallest_object"):
@@ -68,10 +64,6 @@ class Phase:
             raise InvalidInputError.for_field("phases.rounds", "prompts, since refine is set", self.rounds)
         if self.decoder and not self.refine:
             raise InvalidInputError.for_field("phases.decoder", "refine with it", "decoder alone")
-        if self.encoder and not self.decoder:
-            raise InvalidInputError.for_field("phases.encoder", "refine and decoder with it", "encoder without them")
-        if not 0 <= self.again <= 1:
-            raise InvalidInputError.for_field("phases.again", "a share, 0..1", self.again)
         if self.mask_loss not in ("balanced", "focal"):
             raise InvalidInputError.for_field("phases.mask_loss", "balanced or focal", self.mask_loss)
 

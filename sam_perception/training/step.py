@@ -74,11 +74,11 @@ def _refiner_loss(
 ) -> StepResult:
     """Of the refiner: cross-entropy and dice in its regions, and its error about its answers' IoU.
 
-    Where the phase says so, of the decoder's answers too, and the encoder learns what both need.
+    Where the phase says so, of the decoder's answers too, which then also learn from what the refiner makes of them.
     """
     conversation = _Conversation(batch, phase, rng)
     target = F.avg_pool2d(conversation.masks, 2)
-    with torch.set_grad_enabled(phase.encoder):
+    with torch.no_grad():
         features = encode(network, batch.images, dtype)
     views = network.refiner.look(batch.images, features.tokens, features.high_res).repeated(batch.truths.shape[1])
     total, ious = target.new_zeros(()), []
@@ -113,7 +113,7 @@ class _Conversation:
     def __init__(self, batch: Batch, phase: Phase, rng: np.random.Generator) -> None:
         masks = batch.truths.flatten(0, 1)
         self.masks = masks[:, None].float()
-        self._rng, self._again = rng, phase.again
+        self._rng = rng
         self._numbered = batch.surfaces.repeat_interleave(batch.truths.shape[1], dim=0)
         self._numbered[torch.from_numpy(rng.random(len(masks)) < _NO_SURFACES_SHARE)] = 0
         self._writer = PromptWriter(masks.cpu().numpy(), rng)
@@ -123,12 +123,11 @@ class _Conversation:
 
     def prompts(self) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, T, 3) tokens of the next round, and (N, 1, S / 4, S / 4) logits to begin at."""
-        again = self._last is not None and self._rng.random() < self._again
-        if self._last is not None and not again:
+        if self._last is not None:
             enlarged = F.interpolate(self._last, scale_factor=4, mode="bilinear", align_corners=False)
             self._writer.correct((enlarged[:, 0] > 0).cpu().numpy())
         tokens = torch.from_numpy(self._writer.tokens()).to(self.masks.device)
-        if self._last is not None and (again or self._rng.random() < _FED_BACK_SHARE):
+        if self._last is not None and self._rng.random() < _FED_BACK_SHARE:
             return tokens, with_clicks(self._last.clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT), tokens)
         return tokens, prior_logits(self._numbered, tokens)
 

@@ -70,8 +70,6 @@ def test_what_is_kept_with_the_model_names_no_place_of_this_machine(write):
         ("steps: 20", "steps: 20, window: [0.5]", r"phases\.window: expected 2 values, got \[0\.5\]"),
         ("rounds: []", "rounds: [], refine: true", r"phases\.rounds: expected prompts, since refine is set"),
         ("steps: 20", "steps: 20, decoder: true", r"phases\.decoder: expected refine with it, got decoder alone"),
-        ("steps: 20", "steps: 20, refine: true, encoder: true", r"phases\.encoder: expected refine and decoder"),
-        ("steps: 20", "steps: 20, again: 1.5", r"phases\.again: expected a share, 0\.\.1, got 1\.5"),
         ("steps: 20", "steps: 20, refine: 1", r"phases\.refine: expected bool, got 1"),
         ("steps: 20", "steps: 2.5", r"phases\.steps: expected a whole number, got 2\.5"),
         ("mask_loss: focal", "mask_loss: hinge", r"phases\.mask_loss: expected balanced or focal, got hinge"),
