@@ -227,7 +227,8 @@ def cell(row: Row) -> str:
     if not row.candidates:
         return "none"
     doubt = " **other**" if row.closes_on_others else "" if row.closes_on_it else " **beside**"
-    return f"{row.quality:.2f}, {row.opening_mm:.0f} mm, {row.tilt_deg:.0f}°; {row.candidates}{doubt}"
+    tilt = "no plane" if np.isnan(row.tilt_deg) else f"{row.tilt_deg:.0f}°"
+    return f"{row.quality:.2f}, {row.opening_mm:.0f} mm, {tilt}; {row.candidates}{doubt}"
 
 
 def print_totals(rows: Sequence[Row]) -> None:
