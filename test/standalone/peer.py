@@ -1,5 +1,6 @@
 """A process with one node for test_standalone_processes.py: `peer.py NAME spin|forget|call|send_late`."""
 
+import atexit
 import contextlib
 import os
 import pathlib
@@ -94,6 +95,7 @@ def forget(node: Node) -> None:
     executor.add_node(node)
     threading.Thread(target=executor.spin, daemon=True).start()
     time.sleep(0.3)
+    atexit.register(time.sleep, 0.3)  # after thread pools have ended and before the context does, as on a busy machine
 
 
 def send_late(node: Node) -> None:

@@ -481,3 +481,23 @@ def test_the_log_looks_like_rcls(node, capfd):
 def test_a_second_init_is_refused():
     with pytest.raises(RuntimeError):
         rclpy.init(args=[])
+
+
+@standalone_only
+def test_a_pool_without_threads_is_told_and_one_that_has_ended_is_not(node, monkeypatch):
+    executor = MultiThreadedExecutor(num_threads=2)
+    executor.add_node(node)
+    called = []
+    node.create_timer(0.001, lambda: called.append(1), callback_group=ReentrantCallbackGroup())
+
+    def none_left(*arguments):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        with pytest.raises(RuntimeError, match="new thread"):
+            executor.spin_once(timeout_sec=DEADLINE_S)
+    executor._pool.shutdown(cancel_futures=True)
+    executor.spin_once(timeout_sec=DEADLINE_S)
+    assert not called
+    executor.shutdown()

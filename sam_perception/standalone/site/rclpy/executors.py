@@ -138,7 +138,11 @@ class MultiThreadedExecutor(Executor):
             super().spin_once(timeout_sec)
 
     def _start(self, work: Callable[[], None]) -> None:
-        self._pool.submit(self._run_in_pool, work)
+        try:
+            self._pool.submit(self._run_in_pool, work)
+        except RuntimeError as error:
+            if "shutdown" not in str(error):  # the pool has not ended, with the executor or with the interpreter
+                raise
 
     def _run_in_pool(self, work: Callable[[], None]) -> None:
         try:
