@@ -29,7 +29,7 @@ _SEEN_FREE_COST = 3.0  # a mirrored point in free space outweighs that many that
 _SHIFT_COST = 0.05
 _MOST_SEEN_FREE = 0.12  # share of the mirrored points beyond which a symmetry is not believed
 _LEAST_SUPPORT = 0.15
-# Chosen on 260 simulated objects, alone and in clutter, by how far off the far side of what was guessed is.
+# Chosen on some 240 simulated objects, alone and in clutter, by how far off the far side of what was guessed is.
 _SURE_SUPPORT, _HARDLY_SEEN_FREE = 0.25, 0.03  # half a turn is taken without asking whether the object is round
 _LEAST_UNOPPOSED_SUPPORT, _UNOPPOSED = 0.05, 0.01  # half a turn that nothing was seen to speak against
 _ROUND_ANGLES_DEG = (-90.0, -50.0, -25.0, 25.0, 50.0, 90.0, 180.0)  # turned by these, what is round meets itself
