@@ -37,10 +37,15 @@ def completed(shapes, own: tuple[int, ...], seed: int = 0) -> tuple[CompletedClo
     return complete(cloud.select(plane.heights_m(cloud.points) > 0.005), plane), plane, frame, mask
 
 
+def off_edges_m(beyond: np.ndarray) -> np.ndarray:
+    """(N,) distance from a convex surface, by how far (N, D) points are beyond it along each axis."""
+    return np.abs(np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(axis=1), 0))
+
+
 def off_box_m(points: np.ndarray, pose: np.ndarray, size: np.ndarray) -> np.ndarray:
     """(N,) distance of points from the surface of a box."""
     q = np.abs((points - pose[:3, 3]) @ pose[:3, :3]) - size / 2
-    return np.abs(np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0))
+    return off_edges_m(q)
 
 
 def sides(pose: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -90,7 +95,7 @@ def off_cylinder_m(points: np.ndarray, body: Cylinder) -> np.ndarray:
     """(N,) distance of points from the surface of a cylinder."""
     local = (points - body.pose[:3, 3]) @ body.pose[:3, :3]
     q = np.stack([np.hypot(local[:, 0], local[:, 1]) - body.radius, np.abs(local[:, 2]) - body.height / 2], axis=1)
-    return np.abs(np.linalg.norm(np.maximum(q, 0), axis=1) + np.minimum(q.max(axis=1), 0))
+    return off_edges_m(q)
 
 
 @pytest.mark.parametrize("tilt_deg", [35.0, 50.0, 60.0])

@@ -6,32 +6,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from test_geometry_scenes import Box, Table, angle_deg, as_d435, cast, frame_of, grown, on_table, table_pose
+from test_geometry_scenes import Box, Cylinder, Table, angle_deg, as_d435, cast, frame_of, grown, on_table, table_pose
 
 from sam_perception.frames import RgbdFrame
 from sam_perception.geometry.missing_depth import estimate_from_outline
 from sam_perception.geometry.objects import ObjectGeometry, measure_object
 from sam_perception.masks import Mask
-
-
-@dataclasses.dataclass
-class Cylinder:
-    """An upright cylinder: ``pose`` has its origin in the middle and z along the axis."""
-
-    pose: np.ndarray
-    radius: float
-    height: float
-
-    def depth(self, rays: np.ndarray) -> np.ndarray:
-        origin, direction = -self.pose[:3, :3].T @ self.pose[:3, 3], rays @ self.pose[:3, :3]
-        a = (direction[..., :2] ** 2).sum(axis=-1)
-        b, c = direction[..., :2] @ origin[:2], origin[:2] @ origin[:2] - self.radius**2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            root = np.sqrt(b**2 - a * c)
-            caps = np.stack([(side * self.height / 2 - origin[2]) / direction[..., 2] for side in (-1, 1)])
-            enter = np.maximum((-b - root) / a, caps.min(axis=0))
-            leave = np.minimum((-b + root) / a, caps.max(axis=0))
-            return np.where((enter <= leave) & (enter > 0), enter, np.inf)
 
 
 def unseen(table, thing, see_through: float = 0.0, seed: int = 0, outline_px: int = 0) -> tuple[RgbdFrame, Mask]:

@@ -47,24 +47,22 @@ class Sphere:
 
 @dataclasses.dataclass
 class Cylinder:
-    """An upright cylinder: ``pose`` (4, 4) takes its own coordinates, whose origin is its middle, to the camera's."""
+    """An upright cylinder: ``pose`` has its origin in the middle and z along the axis."""
 
     pose: np.ndarray
     radius: float
     height: float
 
     def depth(self, rays: np.ndarray) -> np.ndarray:
-        rotation, center = self.pose[:3, :3], self.pose[:3, 3]
-        origin, direction = -rotation.T @ center, rays @ rotation
-        across, start = direction[..., :2], origin[:2]
-        a, b = (across**2).sum(axis=-1), across @ start
-        root = b**2 - a * (start @ start - self.radius**2)
+        origin, direction = -self.pose[:3, :3].T @ self.pose[:3, 3], rays @ self.pose[:3, :3]
+        a = (direction[..., :2] ** 2).sum(axis=-1)
+        b, c = direction[..., :2] @ origin[:2], origin[:2] @ origin[:2] - self.radius**2
         with np.errstate(divide="ignore", invalid="ignore"):
-            wall = (-b + np.array([-1, 1])[:, None, None] * np.sqrt(root)) / a
-            caps = (np.array([-1, 1])[:, None, None] * self.height / 2 - origin[2]) / direction[..., 2]
-        enter = np.maximum(wall[0], caps.min(axis=0))
-        leave = np.minimum(wall[1], caps.max(axis=0))
-        return np.where((enter <= leave) & (enter > 0), enter, np.inf)
+            root = np.sqrt(b**2 - a * c)
+            caps = np.stack([(side * self.height / 2 - origin[2]) / direction[..., 2] for side in (-1, 1)])
+            enter = np.maximum((-b - root) / a, caps.min(axis=0))
+            leave = np.minimum((-b + root) / a, caps.max(axis=0))
+            return np.where((enter <= leave) & (enter > 0), enter, np.inf)
 
 
 @dataclasses.dataclass
