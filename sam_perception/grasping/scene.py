@@ -16,6 +16,7 @@ from sam_perception.frames import CameraIntrinsics, RgbdFrame
 from sam_perception.geometry.boxes import OrientedBox
 from sam_perception.geometry.cleaning import CloudCleaning, flying_pixels
 from sam_perception.geometry.clouds import ObjectCloud, deproject_mask
+from sam_perception.geometry.completion import CompletedCloud
 from sam_perception.geometry.noise import depth_noise_m
 from sam_perception.geometry.objects import ObjectGeometry
 from sam_perception.geometry.planes import Plane
@@ -124,6 +125,7 @@ class GraspScene:
         plane: what the object stands on; None when unknown.
         box: around the object, on the plane; None when unknown.
         object_cloud: the cloud with its pixels, where it came from an image; None otherwise.
+        completed: that cloud and what its unseen side probably is; None where a planner has to guess that.
         view: what the camera saw; None when unknown, whence nothing is known of the space around.
         lift: (3,) unit vector against gravity; the plane's normal, or towards the camera where there is no plane.
 
@@ -138,6 +140,7 @@ class GraspScene:
     object_cloud: ObjectCloud | None = None
     view: View | None = None
     flat: NDArray[np.floating] = dataclasses.field(default_factory=lambda: np.empty((0, 3), np.float32))
+    completed: CompletedCloud | None = None
 
     def __post_init__(self) -> None:
         for name in ("cloud", "obstacles", "flat"):
@@ -204,7 +207,9 @@ def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry) -> GraspScene:
         return GraspScene(cloud.points, plane=geometry.plane, object_cloud=cloud, view=view)
     around = deproject_mask(frame, _around(geometry.box, frame.intrinsics, cloud.mask))
     obstacles, flat = _obstacles(around, geometry), _flat(around, geometry)
-    return GraspScene(cloud.points, obstacles, geometry.plane, geometry.box, cloud, view, flat)
+    # What an outline suggests is no surface to close on: of such an object the few points that it has are completed.
+    completed = None if geometry.is_estimated else geometry.completed
+    return GraspScene(cloud.points, obstacles, geometry.plane, geometry.box, cloud, view, flat, completed)
 
 
 def _obstacles(cloud: ObjectCloud, geometry: ObjectGeometry) -> NDArray[np.float32]:

@@ -46,7 +46,7 @@ def surface_of(scene: GraspScene) -> Surface:
     if scene.object_cloud is None:
         points, is_observed = scene.cloud, np.ones(len(scene.cloud), dtype=np.bool_)
     else:
-        completed = complete(scene.object_cloud, scene.plane)
+        completed = scene.completed or complete(scene.object_cloud, scene.plane)
         dark = _unmeasured_flat(scene)
         points = np.concatenate([completed.points, dark])
         is_observed = np.concatenate([completed.is_observed, np.zeros(len(dark), dtype=np.bool_)])

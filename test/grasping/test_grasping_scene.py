@@ -14,8 +14,10 @@ from sam_perception.errors import InvalidInputError
 from sam_perception.frames import CameraIntrinsics, RgbdFrame
 from sam_perception.geometry.objects import ObjectGeometry, measure_object
 from sam_perception.grasping import scene as scenes
+from sam_perception.grasping import surface as surfaces
 from sam_perception.grasping.gripper import load_gripper
 from sam_perception.grasping.planners import plan_grasps
+from sam_perception.grasping.surface import surface_of
 from sam_perception.grasping.sweep import Collision, first_collisions
 from sam_perception.masks import Mask
 
@@ -51,6 +53,20 @@ def _table_T_camera(view: View, frame: RgbdFrame) -> np.ndarray:
     pose[:3, 3] = eye
     np.testing.assert_allclose(pose[:3, :3] @ forward, heading)
     return pose
+
+
+def test_the_unseen_side_is_not_guessed_a_second_time(monkeypatch) -> None:
+    """What was measured already has it; a scene without it gets the same from the cloud."""
+    _, frame, geometry = _measured(TARGET)
+    scene = scenes.grasp_scene(frame, geometry)
+    guessed = surface_of(dataclasses.replace(scene, completed=None))
+    of_outline = scenes.grasp_scene(frame, dataclasses.replace(geometry, is_estimated=True))
+    assert of_outline.completed is None
+    monkeypatch.setattr(surfaces, "complete", None)
+    found = surface_of(scene)
+    assert not found.is_observed.all()
+    np.testing.assert_array_equal(found.points, guessed.points)
+    np.testing.assert_array_equal(found.is_observed, guessed.is_observed)
 
 
 def test_obstacles_are_the_neighbour_and_nothing_of_object_and_table() -> None:
