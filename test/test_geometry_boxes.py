@@ -116,6 +116,7 @@ def test_corners_and_contents():
     assert corners[0] == pytest.approx([0.9, 1.8, 2.7])
     assert corners[1] == pytest.approx([1.1, 1.8, 2.7])
     assert corners[6] == pytest.approx([0.9, 2.2, 3.3])
+    assert box.corners(0.1)[6] == pytest.approx([0.8, 2.3, 3.4])
     assert box.volume_m3 == pytest.approx(0.048)
     points = np.array([[1, 2, 3], [1.11, 2, 3], [1, 2, 3.29]])
     assert box.contains(points).tolist() == [True, False, True]

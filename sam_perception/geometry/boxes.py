@@ -49,10 +49,13 @@ class OrientedBox:
         """Volume."""
         return float(np.prod(self.size))
 
-    def corners(self) -> NDArray[np.float64]:
-        """(8, 3) corners in the frame; bits 0, 1, 2 of a corner's number say on which side along x, y, z it lies."""
+    def corners(self, margin_m: float = 0.0) -> NDArray[np.float64]:
+        """(8, 3) corners in the frame, of the box grown by ``margin_m`` on every side.
+
+        Bits 0, 1, 2 of a corner's number say on which side along x, y, z it lies.
+        """
         signs = np.array([[(i >> axis & 1) - 0.5 for axis in range(3)] for i in range(8)])
-        return self.center + (signs * self.size) @ self.rotation.T
+        return self.center + (signs * (self.size + 2 * margin_m)) @ self.rotation.T
 
     def contains(self, points: NDArray[np.floating], margin_m: float = 0.0) -> NDArray[np.bool_]:
         """(N,) bool: which of (N, 3) points lie in the box, grown by ``margin_m`` on every side."""

@@ -37,6 +37,7 @@ _FLAT_M = 0.0012  # lower than this, and a third of the noise, is the plane wher
 _AVERAGED_PX, _FLAT_PX = 9, 7  # a side of what heights are averaged over; of what a flat thing covers at least
 _FLAT_AT_MOST_M = 0.006  # whatever is higher counts in no average
 _FOOT_PX = 5  # beyond the object's edge: depth there still has something of its foot
+_LOOKED_AT_PX = _AVERAGED_PX + _FLAT_PX + _FOOT_PX  # around a pixel, to say whether it shows a flat thing
 _CELL_M = 0.008  # unseen space is looked at in cells of this size
 _GOES_ON_CELLS = 2  # so far, 16 mm, an obstacle may go on where it is not seen
 _GOES_ON_OUTSIDE_CELLS = 6  # the same, out of the image
@@ -206,7 +207,7 @@ def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry) -> GraspScene:
     if geometry.box is None:
         return GraspScene(cloud.points, plane=geometry.plane, object_cloud=cloud, view=view)
     around = deproject_mask(frame, _around(geometry.box, frame.intrinsics, cloud.mask))
-    obstacles, flat = _obstacles(around, geometry), _flat(around, geometry)
+    obstacles, flat = _obstacles(around, geometry), _flat(around, geometry, frame.intrinsics)
     # What an outline suggests is no surface to close on: of such an object the few points that it has are completed.
     completed = None if geometry.is_estimated else geometry.completed
     return GraspScene(cloud.points, obstacles, geometry.plane, geometry.box, cloud, view, flat, completed)
@@ -223,7 +224,7 @@ def _obstacles(cloud: ObjectCloud, geometry: ObjectGeometry) -> NDArray[np.float
     return voxel_downsample(near, _OBSTACLE_VOXEL_M)[0] if len(near) else near
 
 
-def _flat(cloud: ObjectCloud, geometry: ObjectGeometry) -> NDArray[np.float32]:
+def _flat(cloud: ObjectCloud, geometry: ObjectGeometry, intrinsics: CameraIntrinsics) -> NDArray[np.float32]:
     """(F, 3) thinned points of what lies flat on the plane beside the object.
 
     A single pixel's noise hides what is so low; the mean of some does not.
@@ -231,25 +232,53 @@ def _flat(cloud: ObjectCloud, geometry: ObjectGeometry) -> NDArray[np.float32]:
     plane, box = geometry.plane, geometry.box
     if plane is None or box is None or cloud.is_empty:
         return np.empty((0, 3), np.float32)
-    heights = plane.heights_m(cloud.points).astype(np.float32)
-    apart = cv2.erode(cloud.mask.crop.view(np.uint8), np.ones((2 * _FOOT_PX + 1,) * 2, np.uint8), borderValue=1) > 0
-    counts = (np.abs(heights) < _FLAT_AT_MOST_M) & apart[cloud.seen]
-    sums, shares = np.zeros((2, *cloud.seen.shape), np.float32)
-    sums[cloud.seen], shares[cloud.seen] = np.where(counts, heights, 0), counts
+    points, at, heights, apart = _beside(cloud, plane, box, intrinsics)
+    counts = (np.abs(heights) < _FLAT_AT_MOST_M) & apart  # nowhere where nothing was measured
     window = (_AVERAGED_PX, _AVERAGED_PX)
-    total, share = (cv2.blur(each, window, borderType=cv2.BORDER_CONSTANT) for each in (sums, shares))
-    mean = (total / np.maximum(share, 1e-6))[cloud.seen]
-    is_flat = np.zeros(cloud.seen.shape, np.uint8)
-    is_flat[cloud.seen] = counts & (mean > _FLAT_M + depth_noise_m(cloud.points[:, 2]) / 3)
-    wide = cv2.morphologyEx(is_flat, cv2.MORPH_OPEN, np.ones((_FLAT_PX, _FLAT_PX), np.uint8))
-    tops = np.zeros(cloud.seen.shape, np.float32)
-    tops[cloud.seen] = np.where((wide > 0)[cloud.seen], mean, 0)
+    total, share = (
+        cv2.blur(each, window, borderType=cv2.BORDER_CONSTANT)
+        for each in (np.where(counts, heights, np.float32(0)), counts.astype(np.float32))
+    )
+    mean = total / np.maximum(share, np.float32(1e-6))
+    least = np.zeros(heights.shape)
+    least.reshape(-1)[at] = _FLAT_M + depth_noise_m(points[:, 2]) / 3
+    is_flat = counts & (mean > least)
+    kernel = np.ones((_FLAT_PX, _FLAT_PX), np.uint8)
+    wide = cv2.morphologyEx(is_flat.view(np.uint8), cv2.MORPH_OPEN, kernel)
+    if not wide.any():
+        return np.empty((0, 3), np.float32)
     # At the edge of a thing half of what is averaged is the plane: its top reaches half a window further.
-    top = np.asarray(cv2.dilate(tops, np.ones(window, np.uint8)))[cloud.seen]
+    top = np.asarray(cv2.dilate(np.where(wide > 0, mean, np.float32(0)), np.ones(window, np.uint8)))
     found = np.flatnonzero((top > 0) & counts)
-    found = found[box.contains(cloud.points[found], _BESIDE_M)]
-    points = cloud.points[found] + (top - heights)[found, None] * plane.normal.astype(np.float32)
+    raised, points = (top - heights).reshape(-1)[found], points[np.searchsorted(at, found)]
+    near = box.contains(points, _BESIDE_M)
+    points = points[near] + raised[near, None] * plane.normal.astype(np.float32)
     return voxel_downsample(points, _OBSTACLE_VOXEL_M)[0] if len(points) else points
+
+
+def _beside(
+    cloud: ObjectCloud, plane: Plane, box: OrientedBox, intrinsics: CameraIntrinsics
+) -> tuple[NDArray[np.float32], NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]:
+    """What of a cloud decides what lies flat beside the object.
+
+    Returns:
+        (N, 3) points; their (N,) flat indices in a window of the image; (h, w) heights there, NaN where nothing was
+        measured; (h, w) bool: what is in the cloud's mask and not near its end.
+    """
+    mask, corners = cloud.mask, box.corners(_BESIDE_M)
+    foot = corners - plane.heights_m(corners)[:, None] * plane.normal
+    slab = np.concatenate([foot + side * _FLAT_AT_MOST_M * plane.normal for side in (-1, 1)])
+    x0, y0, x1, y1 = _extent(slab, intrinsics, mask.image_size)
+    rows = slice(max(0, y0 - _LOOKED_AT_PX - mask.y), max(0, y1 + _LOOKED_AT_PX - mask.y))
+    columns = slice(max(0, x0 - _LOOKED_AT_PX - mask.x), max(0, x1 + _LOOKED_AT_PX - mask.x))
+    inside = np.zeros(cloud.seen.shape, np.bool_)
+    inside[rows, columns] = True
+    points = cloud.points.take(np.flatnonzero(inside.reshape(-1)[cloud.crop_indices]), axis=0)
+    at = np.flatnonzero(cloud.seen[rows, columns])
+    heights = np.full(inside[rows, columns].shape, np.nan, np.float32)
+    heights.reshape(-1)[at] = plane.heights_m(points)
+    own, kernel = mask.crop.view(np.uint8)[rows, columns], np.ones((2 * _FOOT_PX + 1,) * 2, np.uint8)
+    return points, at, heights, cv2.erode(own, kernel, borderValue=1) > 0
 
 
 def _above(points: NDArray[np.float32], geometry: ObjectGeometry) -> NDArray[np.bool_]:
@@ -257,28 +286,37 @@ def _above(points: NDArray[np.float32], geometry: ObjectGeometry) -> NDArray[np.
     plane, box = geometry.plane, geometry.box
     if plane is None or box is None:
         return np.ones(len(points), dtype=np.bool_)
-    heights, noise = plane.heights_m(points), depth_noise_m(points[:, 2])
-    above = heights > _TABLE_M + 2 * noise
-    low = np.flatnonzero(~above & (heights > _LOW_M + noise))
-    above[low] = box.contains(points[low], _BESIDE_M)
+    heights = plane.heights_m(points)
+    maybe = np.flatnonzero(heights > _LOW_M)  # few: most of what is seen is the plane
+    heights, noise = heights[maybe], depth_noise_m(points[maybe, 2])
+    high = heights > _TABLE_M + 2 * noise
+    low = np.flatnonzero(~high & (heights > _LOW_M + noise))
+    high[low] = box.contains(points[maybe[low]], _BESIDE_M)
+    above = np.zeros(len(points), np.bool_)
+    above[maybe[high]] = True
     return above
 
 
 def _around(box: OrientedBox, intrinsics: CameraIntrinsics, mask: Mask) -> Mask:
     """The pixels that may show something within reach of the box, without the object's own and those at its edge."""
-    height, width = mask.image_size
-    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
-    reach = box.center + (corners * (box.size / 2 + _REACH_M)) @ box.rotation.T
-    pixels = project(reach, intrinsics)
-    if not np.isfinite(pixels).all():
-        x0, y0, x1, y1 = 0, 0, width, height
-    else:
-        low, high = np.floor(pixels.min(axis=0)), np.ceil(pixels.max(axis=0))
-        x0, y0 = (int(value) for value in np.clip(low, 0, [width - 1, height - 1]))
-        x1, y1 = (int(value) for value in np.clip(high, [x0 + 1, y0 + 1], [width, height]))
+    x0, y0, x1, y1 = _extent(box.corners(_REACH_M), intrinsics, mask.image_size)
     kernel = np.ones((2 * _EDGE_PX + 1, 2 * _EDGE_PX + 1), np.uint8)
     own = cv2.dilate(mask.to_array().view(np.uint8), kernel)[y0:y1, x0:x1]
     return Mask(own == 0, x0, y0, mask.image_size)
+
+
+def _extent(
+    points: NDArray[np.floating], intrinsics: CameraIntrinsics, image_size: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """First x and y, and last ones and 1, of the pixels that show (N, 3) points and all between them."""
+    height, width = image_size
+    pixels = project(points, intrinsics)
+    if not np.isfinite(pixels).all():
+        return 0, 0, width, height
+    low, high = np.floor(pixels.min(axis=0)), np.ceil(pixels.max(axis=0))
+    x0, y0 = (int(value) for value in np.clip(low, 0, [width - 1, height - 1]))
+    x1, y1 = (int(value) for value in np.clip(high, [x0 + 1, y0 + 1], [width, height]))
+    return x0, y0, x1, y1
 
 
 def _to_numpy(points: Any) -> NDArray[Any]:

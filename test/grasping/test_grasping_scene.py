@@ -137,6 +137,24 @@ def test_a_card_beside_the_object_is_found_and_the_bare_table_is_not() -> None:
     assert len(scenes.grasp_scene(bare, alone).flat) == 0
 
 
+TALL_TARGET: Box = (-0.03, -0.03, 0.03, 0.03, 0.15)
+MATS: tuple[Box, ...] = (
+    (-0.1, 0.05, 0.1, 0.1, 0.0035),
+    (0.08, -0.1, 0.13, 0.04, 0.003),
+    (-0.1, -0.12, 0.07, -0.06, 0.0035),
+)
+
+
+@pytest.mark.parametrize("target", [LOW_TARGET, TALL_TARGET])
+def test_what_lies_flat_is_found_as_in_the_whole_image(target, monkeypatch) -> None:
+    """Only the pixels beside the object are looked at; that takes nothing away, where flat things lie all around."""
+    _, frame, geometry = _noisy(target, *MATS)
+    flat = scenes.grasp_scene(frame, geometry).flat
+    assert len(flat) > 300
+    monkeypatch.setattr(scenes, "_LOOKED_AT_PX", max(frame.size))
+    np.testing.assert_array_equal(scenes.grasp_scene(frame, geometry).flat, flat)
+
+
 @pytest.mark.parametrize("planner", ["antipodal", "top_down"])
 @pytest.mark.parametrize("boxes", [(LOW_TARGET, CARD), (LOW_TARGET,)])
 def test_fingers_stay_over_a_card_and_go_down_to_a_bare_table(boxes: tuple[Box, ...], planner: str) -> None:
