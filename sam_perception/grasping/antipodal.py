@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sam_perception.grasping.candidates import GraspCandidate, GraspPlan, no_grasp
 from sam_perception.grasping.closing import Grips, closed_on
 from sam_perception.grasping.gripper import Gripper
-from sam_perception.grasping.hypotheses import hypotheses_of, level_basis
+from sam_perception.grasping.hypotheses import hypotheses_near, hypotheses_of, level_basis
 from sam_perception.grasping.merits import quality_of
 from sam_perception.grasping.scene import GraspScene
 from sam_perception.grasping.surface import Surface, surface_of
@@ -25,6 +25,8 @@ _NARROW_QUALITY = 0.5
 _LEAST_SEEN = 0.7  # of the gripper must not be where nothing is known
 _UNKNOWN, _UNSEEN = "behind other things or out of the image", "where something unseen may stand"
 _LEAST_QUALITY = 0.015
+_GOOD = 0.15  # grasps of more than 0.1 hardly ever fail in physics; where none is good, what is near the best is tried
+_BEST, _WORTH_A_LOOK = 24, 0.002  # so many of them, of at least this quality
 _WEAKEST = 0.003  # of an object that fits and offers nothing better
 _CUT_OFF_QUALITY = 0.5
 _CUT_OFF = "the object reaches the image's border: how large it is there is not known"
@@ -49,6 +51,7 @@ class AntipodalPlanner:
         surface = surface_of(scene)
         rejected: dict[str, int] = {}
         grips = closed_on(hypotheses_of(surface, scene, gripper), surface, scene, gripper, rejected)
+        grips = _improved(grips, surface, scene, gripper, rejected)
         quality = quality_of(grips.merits)
         cut_off = scene.view is not None and scene.view.cuts_object_off
         if cut_off:
@@ -73,6 +76,19 @@ class AntipodalPlanner:
         return GraspCandidate(
             grips.poses[i], float(grips.openings_m[i]), float(quality[i]), PREGRASP_M, self.name, scores
         )
+
+
+def _improved(grips: Grips, surface: Surface, scene: GraspScene, gripper: Gripper, rejected: dict[str, int]) -> Grips:
+    """The grips, and where none of them is good, also what is near to the best."""
+    quality = quality_of(grips.merits)
+    if quality.max(initial=0) >= _GOOD:
+        return grips
+    best = np.argsort(-quality, kind="stable")[:_BEST]
+    best = best[quality[best] > _WORTH_A_LOOK]
+    if not best.size:
+        return grips
+    near = hypotheses_near(grips.poses[best], grips.widths_m[best], scene)
+    return Grips.joined(grips, closed_on(near, surface, scene, gripper, rejected))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,16 @@ class Grips:
     openings_m: NDArray[np.float64]
     merits: dict[str, NDArray[np.float64]]
 
+    @classmethod
+    def joined(cls, first: Grips, second: Grips) -> Grips:
+        """Those of the first and of the second."""
+        return cls(
+            np.concatenate([first.poses, second.poses]),
+            np.concatenate([first.widths_m, second.widths_m]),
+            np.concatenate([first.openings_m, second.openings_m]),
+            {name: np.concatenate([values, second.merits[name]]) for name, values in first.merits.items()},
+        )
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Local:
@@ -95,15 +105,9 @@ def closed_on(
     frames, local, deep = hypotheses.frames[some], local.take(some), deep[some]
     shallow = np.minimum(deep, _SHALLOW_M)
     other = np.flatnonzero((deep - shallow > _SAME_DEPTH_M) & (shallow - local.first > _LEAST_OVERLAP_M))
-    found = [
+    return Grips.joined(
         _grips(frames, deep, local, surface, scene, gripper, rejected),
         _grips(frames[other], shallow[other], local.take(other), surface, scene, gripper, rejected),
-    ]
-    return Grips(
-        np.concatenate([grips.poses for grips in found]),
-        np.concatenate([grips.widths_m for grips in found]),
-        np.concatenate([grips.openings_m for grips in found]),
-        {name: np.concatenate([grips.merits[name] for grips in found]) for name in found[0].merits},
     )
 
 

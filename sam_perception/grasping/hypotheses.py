@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.scene import GraspScene
 from sam_perception.grasping.surface import Surface
+from sam_perception.rotations import rotation_from_quaternion
 
 MIN_GAP_M = 0.0025  # between a finger and the object, on each side
 
@@ -25,6 +26,7 @@ _YAWS = 8
 _SHIFTS = (0.0, 0.15, -0.15, 0.3, -0.3)  # from the box's middle, as shares of its side
 _TILTS_DEG = (0.0, 30.0, -30.0, 60.0, -60.0)
 _STEEPEST_DEG = 85.0  # between an approach and straight down
+_NEARBY_DEG, _NEARBY_M = 20.0, 0.010  # how far beside a grasp another is tried
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,6 +67,28 @@ def hypotheses_of(surface: Surface, scene: GraspScene, gripper: Gripper) -> Hypo
         ]
     )
     return _approached(axes, scene, surface)
+
+
+def hypotheses_near(poses: NDArray[np.float64], widths_m: NDArray[np.float64], scene: GraspScene) -> Hypotheses:
+    """What is near to (K, 4, 4) grasps of things (K,) wide.
+
+    Turned about the approach, turned about the closing direction, and moved across the fingers, each both ways.
+    """
+    steps = _steps_aside()
+    frames = np.concatenate([poses @ step for step in steps])
+    fine = _goes_down(frames[:, :3, 2], scene)
+    return Hypotheses(frames[fine], np.tile(widths_m, len(steps))[fine])
+
+
+def _steps_aside() -> NDArray[np.float64]:
+    """(6, 4, 4) grasp_T_nearby."""
+    steps = np.tile(np.eye(4), (6, 1, 1))
+    sine, cosine = math.sin(math.radians(_NEARBY_DEG) / 2), math.cos(math.radians(_NEARBY_DEG) / 2)
+    for k, side in enumerate((-1, 1)):
+        steps[k, :3, :3] = rotation_from_quaternion([0, 0, side * sine, cosine])
+        steps[2 + k, :3, :3] = rotation_from_quaternion([0, side * sine, 0, cosine])
+        steps[4 + k, 0, 3] = side * _NEARBY_M
+    return steps
 
 
 def _joined(several: list[Axes]) -> Axes:
@@ -162,7 +186,7 @@ def _approached(axes: Axes, scene: GraspScene, surface: Surface) -> Hypotheses:
     candidates.append(_across(np.tile(view, (len(axes.middles), 1)), axes.directions, inward))
     approaches = np.concatenate(candidates)
     which = np.tile(np.arange(len(axes.middles)), len(candidates))
-    fine = approaches @ down > math.cos(math.radians(_STEEPEST_DEG))
+    fine = _goes_down(approaches, scene)
     approaches, which = approaches[fine], which[fine]
     frames = np.tile(np.eye(4), (len(which), 1, 1))
     y_axes = axes.directions[which]
@@ -171,6 +195,10 @@ def _approached(axes: Axes, scene: GraspScene, surface: Surface) -> Hypotheses:
     frames[:, :3, 2] = approaches
     frames[:, :3, 3] = axes.middles[which]
     return Hypotheses(frames, axes.widths_m[which])
+
+
+def _goes_down(approaches: NDArray[np.float64], scene: GraspScene) -> NDArray[np.bool_]:
+    return -(approaches @ scene.lift) > math.cos(math.radians(_STEEPEST_DEG))
 
 
 def _across(

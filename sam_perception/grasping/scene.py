@@ -42,6 +42,7 @@ _CELL_M = 0.008  # unseen space is looked at in cells of this size
 _GOES_ON_CELLS = 2  # so far, 16 mm, an obstacle may go on where it is not seen
 _GOES_ON_OUTSIDE_CELLS = 6  # the same, out of the image
 _CUT_OFF_PX = 6  # an obstacle this near to the image's border is cut off by it
+_NEAR_CELL_M, _NEAR_CELLS = 0.02, 3  # 6 to 8 cm: what is near to an obstacle
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -177,10 +178,31 @@ class GraspScene:
         cells = np.concatenate(unseen)
         return cells if self.plane is None else cells[self.plane.heights_m(cells) > _CELL_M / 2]
 
+    def is_near_obstacles(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 3) points have an obstacle within 6 to 8 cm along each axis."""
+        near = np.zeros(len(points), np.bool_)
+        if len(self.obstacles):
+            grid, low = self._near_obstacles
+            cells = np.floor(points / _NEAR_CELL_M).astype(np.intp) - low
+            known = np.flatnonzero(((cells >= 0) & (cells < grid.shape)).all(axis=1))
+            near[known] = grid[tuple(cells[known].T)]
+        return near
+
+    @functools.cached_property
+    def _near_obstacles(self) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+        return _grid_around(self.obstacles, _NEAR_CELL_M, _NEAR_CELLS)
+
 
 def _cells_around(points: NDArray[np.floating], reach: int) -> NDArray[np.float32]:
     """(C, 3) middles of the cells that hold points, and of those up to ``reach`` cells from them along each axis."""
-    cells = np.floor(points / _CELL_M).astype(np.intp)
+    grid, low = _grid_around(points, _CELL_M, reach)
+    filled = np.stack(np.unravel_index(np.flatnonzero(grid), grid.shape), axis=1)
+    return ((filled + low + 0.5) * _CELL_M).astype(np.float32)
+
+
+def _grid_around(points: NDArray[np.floating], cell_m: float, reach: int) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
+    """A grid of those cells, and the number of its first cell along each axis."""
+    cells = np.floor(points / cell_m).astype(np.intp)
     low = cells.min(axis=0) - reach
     grid = np.zeros(cells.max(axis=0) + reach + 1 - low, np.bool_)
     grid[tuple((cells - low).T)] = True
@@ -190,8 +212,7 @@ def _cells_around(points: NDArray[np.floating], reach: int) -> NDArray[np.float3
         for step in range(1, reach + 1):
             along[step:] |= before[:-step]
             along[:-step] |= before[step:]
-    filled = np.stack(np.unravel_index(np.flatnonzero(grid), grid.shape), axis=1)
-    return ((filled + low + 0.5) * _CELL_M).astype(np.float32)
+    return grid, low
 
 
 def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry) -> GraspScene:

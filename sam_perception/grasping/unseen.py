@@ -20,6 +20,7 @@ _EVERY_CELL = 3  # the palm is so large that some of the cells do
 _CELLS_IN_PALM, _CELLS_IN_FINGER = 2, 4  # from so many on; fewer come from the lattice and the noise of depth
 _MOST_OF_FINGER = 0.1  # behind other things
 _MOST_BEHIND_OBJECT = 0.6  # of a finger
+_MOST_NEAR_OTHERS = 0.1  # of a finger, behind the object and near to what stands around: more may stand there unseen
 _BEHIND_M = 0.01
 _BESIDE_M = 0.06  # what is seen of the object, a finger may be on its unseen side
 
@@ -54,8 +55,10 @@ def may_meet_unseen(
             behind_others = scene.view.is_hidden_by_others(finger).reshape(len(poses), -1)
             meets |= behind_others.mean(axis=1) > _MOST_OF_FINGER
             if back_m == 0:
-                behind = scene.view.is_hidden(finger, _BEHIND_M).reshape(len(poses), -1)
-                meets |= behind.mean(axis=1) > _MOST_BEHIND_OBJECT
+                behind = scene.view.is_hidden(finger, _BEHIND_M)
+                near_others = behind & scene.is_near_obstacles(finger)
+                meets |= behind.reshape(len(poses), -1).mean(axis=1) > _MOST_BEHIND_OBJECT
+                meets |= near_others.reshape(len(poses), -1).mean(axis=1) > _MOST_NEAR_OTHERS
     return meets
 
 

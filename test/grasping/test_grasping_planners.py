@@ -169,6 +169,39 @@ def test_a_weak_grip_is_offered_only_where_there_is_no_stronger_one(monkeypatch:
     assert _plan(scene).candidates[0].quality == qualities[0]
 
 
+def _lump(seed: int) -> np.ndarray:
+    """(N, 3) of a convex thing with some flat faces, in any attitude, on the table."""
+    rng = np.random.default_rng(seed)
+    ways, faces = (
+        each / np.linalg.norm(each, axis=1, keepdims=True) for each in (rng.normal(size=(n, 3)) for n in (1500, 10))
+    )
+    reach = np.minimum((0.036 / np.maximum(ways @ faces.T, 1e-3)).min(axis=1), 0.07)
+    points = ways * reach[:, None]
+    return points - [0.0, 0.0, points[:, 2].min()]
+
+
+def test_where_no_grasp_is_good_a_better_one_is_found_near_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenes = [scene_of(_lump(seed)) for seed in range(6)]
+    plans = {}
+    for good in (0.0, 2.0):  # never looked closer, always
+        monkeypatch.setattr(antipodal, "_GOOD", good)
+        plans[good] = [_plan(scene) for scene in scenes]
+    before, after = (np.array([plan.candidates[0].quality for plan in plans[good]]) for good in (0.0, 2.0))
+    assert (after >= before).all()
+    assert (after > 1.05 * before).sum() >= 3
+    for closer in plans[2.0]:
+        assert min(lowest_corner_m(candidate, FRANKA) for candidate in closer.candidates) > 0
+
+
+def test_where_a_grasp_is_good_nothing_more_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = scene_of(box_surface((0.18, 0.04, 0.05)))
+    plan = _plan(scene)
+    monkeypatch.setattr(antipodal, "_GOOD", 0.0)
+    alone = _plan(scene)
+    assert plan.rejected == alone.rejected
+    assert [candidate.quality for candidate in plan.candidates] == [candidate.quality for candidate in alone.candidates]
+
+
 def test_candidates_differ_from_each_other() -> None:
     poses = [candidate.camera_T_tcp for candidate in _plan(scene_of(box_surface((0.1, 0.04, 0.05)))).candidates]
     for one, other in itertools.combinations(poses, 2):

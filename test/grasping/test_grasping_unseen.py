@@ -85,3 +85,16 @@ def test_a_finger_deep_behind_the_object_may_meet_something_only_where_other_thi
         for boxes in ((tall,), (tall, beside))
     ]
     assert answers == [False, True]
+
+
+def test_a_finger_partly_behind_the_object_may_meet_something_where_other_things_are_near() -> None:
+    """What stands near may go on, or have company, where the object hides it."""
+    target: Box = (-0.05, -0.02, 0.05, 0.02, 0.06)
+    near: Box = (0.06, -0.02, 0.11, 0.03, 0.03)
+    far: Box = (0.12, -0.02, 0.17, 0.03, 0.03)
+    around_it, opening = _from_above(0.0, 0.0, (0.0, 1.0, 0.0)), np.array([0.06])
+    answers = [
+        bool(may_meet_unseen(around_it, opening, _scene(boxes), FRANKA, PREGRASP_M)[0])
+        for boxes in ((target,), (target, near), (target, far))
+    ]
+    assert answers == [False, True, False]
