@@ -28,6 +28,8 @@ _LEAST_QUALITY = 0.015
 _GOOD = 0.15  # grasps of more than 0.1 hardly ever fail in physics; where none is good, what is near the best is tried
 _BEST, _WORTH_A_LOOK = 24, 0.002  # so many of them, of at least this quality
 _WEAKEST = 0.003  # of an object that fits and offers nothing better
+_INTO_HOLES_QUALITY = 0.5
+_INTO_HOLES = "part of the object has no depth and is taken for open"
 _CUT_OFF_QUALITY = 0.5
 _CUT_OFF = "the object reaches the image's border: how large it is there is not known"
 _WIDTHS, _OUTERMOST = 36, (1, 99)  # directions in which an object is measured; percentiles, since points stray
@@ -49,6 +51,20 @@ class AntipodalPlanner:
         if len(scene.cloud) < MIN_POINTS:
             return too_few(scene)
         surface = surface_of(scene)
+        plan = self._plan_on(surface, scene, gripper, max_candidates)
+        if plan.candidates or not surface.spans_holes:
+            return plan
+        # A bowl that is dark inside is open where a lid that is too bright is not.
+        into_holes = self._plan_on(surface_of(scene, with_holes=True), scene, gripper, max_candidates)
+        if not into_holes.candidates:
+            return plan
+        doubtful = tuple(
+            dataclasses.replace(candidate, quality=_INTO_HOLES_QUALITY * candidate.quality)
+            for candidate in into_holes.candidates
+        )
+        return dataclasses.replace(into_holes, candidates=doubtful, reasons=(*into_holes.reasons, _INTO_HOLES))
+
+    def _plan_on(self, surface: Surface, scene: GraspScene, gripper: Gripper, max_candidates: int) -> GraspPlan:
         rejected: dict[str, int] = {}
         grips = closed_on(hypotheses_of(surface, scene, gripper), surface, scene, gripper, rejected)
         grips = _improved(grips, surface, scene, gripper, rejected)

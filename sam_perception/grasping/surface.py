@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sam_perception.geometry.completion import complete
-from sam_perception.geometry.rays import cached_rays
 from sam_perception.grasping.scene import GraspScene
+from sam_perception.grasping.unmeasured import flat_parts, spanned_holes
 
 MOST_POINTS = 720
 _NEIGHBOURS = 12
 _SMALLEST_RADIUS_M, _LARGEST_RADIUS_M = 0.004, 0.015
 _PROBED = 64
-_FLAT_M = 0.03
-_EDGE_PX = 2
-_MOST_DARK = 300
-_DARK_REACH_M = 0.1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,6 +27,7 @@ class Surface:
         is_observed: (N,) bool: measured, not completed.
         center: (3,) float64: where the centre of mass is assumed.
         one_view: whether the observed points are those of one image, and so face the camera.
+        spans_holes: whether some points span holes in the depth, where the object may be open.
     """
 
     points: NDArray[np.float32]
@@ -39,48 +35,31 @@ class Surface:
     is_observed: NDArray[np.bool_]
     center: NDArray[np.float64]
     one_view: bool
+    spans_holes: bool
 
 
-def surface_of(scene: GraspScene) -> Surface:
-    """The object's surface, its unseen side completed where the scene knows the image that the cloud came from."""
+def surface_of(scene: GraspScene, with_holes: bool = False) -> Surface:
+    """The object's surface, its unseen side completed where the scene knows the image that the cloud came from.
+
+    Args:
+        scene: the object and its surroundings.
+        with_holes: whether the object is open where its depth has holes; otherwise a hole is spanned from edge to edge.
+    """
+    spanned = np.empty((0, 3), np.float32) if with_holes else spanned_holes(scene)
     if scene.object_cloud is None:
         points, is_observed = scene.cloud, np.ones(len(scene.cloud), dtype=np.bool_)
     else:
         completed = scene.completed or complete(scene.object_cloud, scene.plane)
-        dark = _unmeasured_flat(scene)
-        points = np.concatenate([completed.points, dark])
-        is_observed = np.concatenate([completed.is_observed, np.zeros(len(dark), dtype=np.bool_)])
+        added = np.concatenate([flat_parts(scene), spanned])
+        points = np.concatenate([completed.points, added])
+        is_observed = np.concatenate([completed.is_observed, np.zeros(len(added), dtype=np.bool_)])
     low, high = np.percentile(points, [2, 98], axis=0)
     center = (points.mean(axis=0, dtype=np.float64) + (low + high) / 2) / 2
     chosen = _spread(len(points))
     points = np.ascontiguousarray(points[chosen], dtype=np.float32)
     normals = normals_of(points)
     normals[np.einsum("ij,ij->i", normals, points) > 0] *= -1
-    return Surface(points, normals, is_observed[chosen], center, scene.object_cloud is not None)
-
-
-def _unmeasured_flat(scene: GraspScene) -> NDArray[np.float32]:
-    """(M, 3) points of a flat object where its mask has no depth, or only the table's: thin blades and dark parts.
-
-    Of a tall object one cannot say where along its ray such a pixel lies; nothing is added.
-    """
-    cloud, view, plane, box = scene.object_cloud, scene.view, scene.plane, scene.box
-    none = np.empty((0, 3), np.float32)
-    if cloud is None or view is None or plane is None or box is None:
-        return none
-    height = float(plane.heights_m(box.corners()).max())
-    if height > _FLAT_M:
-        return none
-    kernel = np.ones((2 * _EDGE_PX + 1, 2 * _EDGE_PX + 1), np.uint8)
-    known = cv2.dilate(cloud.seen.astype(np.uint8), kernel) > 0  # what is at its edge adds nothing but width
-    rows, columns = np.nonzero(cloud.mask.crop & ~known)
-    step = max(1, len(rows) // _MOST_DARK)
-    rows, columns = rows[::step] + cloud.mask.y, columns[::step] + cloud.mask.x
-    rays = cached_rays(view.intrinsics).points[rows, columns]
-    falls = rays @ plane.normal.astype(np.float32)
-    at = np.float32(height / 2 - plane.offset) / np.where(falls < 0, falls, np.float32(np.nan))
-    points = rays * at[:, None]
-    return points[np.isfinite(points).all(axis=1) & box.contains(points, _DARK_REACH_M)]
+    return Surface(points, normals, is_observed[chosen], center, scene.object_cloud is not None, len(spanned) > 0)
 
 
 def _spread(count: int) -> NDArray[np.intp]:
