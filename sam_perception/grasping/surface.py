@@ -45,21 +45,23 @@ def surface_of(scene: GraspScene, with_holes: bool = False) -> Surface:
         scene: the object and its surroundings.
         with_holes: whether the object is open where its depth has holes; otherwise a hole is spanned from edge to edge.
     """
-    spanned = np.empty((0, 3), np.float32) if with_holes else spanned_holes(scene)
     if scene.object_cloud is None:
         points, is_observed = scene.cloud, np.ones(len(scene.cloud), dtype=np.bool_)
     else:
         completed = scene.completed or complete(scene.object_cloud, scene.plane)
-        added = np.concatenate([flat_parts(scene), spanned])
-        points = np.concatenate([completed.points, added])
-        is_observed = np.concatenate([completed.is_observed, np.zeros(len(added), dtype=np.bool_)])
-    low, high = np.percentile(points, [2, 98], axis=0)
-    center = (points.mean(axis=0, dtype=np.float64) + (low + high) / 2) / 2
+        flat = flat_parts(scene)
+        points = np.concatenate([completed.points, flat])
+        is_observed = np.concatenate([completed.is_observed, np.zeros(len(flat), dtype=np.bool_)])
     chosen = _spread(len(points))
-    points = np.ascontiguousarray(points[chosen], dtype=np.float32)
+    spanned = np.empty((0, 3), np.float32) if with_holes else spanned_holes(scene)
+    whole = np.concatenate([points, spanned])
+    low, high = np.percentile(whole, [2, 98], axis=0)
+    center = (whole.mean(axis=0, dtype=np.float64) + (low + high) / 2) / 2
+    points = np.ascontiguousarray(np.concatenate([points[chosen], spanned]), dtype=np.float32)
+    is_observed = np.concatenate([is_observed[chosen], np.zeros(len(spanned), dtype=np.bool_)])
     normals = normals_of(points)
     normals[np.einsum("ij,ij->i", normals, points) > 0] *= -1
-    return Surface(points, normals, is_observed[chosen], center, scene.object_cloud is not None, len(spanned) > 0)
+    return Surface(points, normals, is_observed, center, scene.object_cloud is not None, len(spanned) > 0)
 
 
 def _spread(count: int) -> NDArray[np.intp]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sam_perception.geometry.clouds import ObjectCloud
 from sam_perception.geometry.rays import cached_rays
+from sam_perception.geometry.voxels import voxel_downsample
 from sam_perception.grasping.scene import GraspScene
 
 _FLAT_M = 0.03  # what is no higher lies on the plane with all that it has
@@ -15,6 +16,7 @@ _EDGE_PX = 2
 _MOST_POINTS = 300
 _REACH_M = 0.1
 _SMALLEST_HOLE_PX = 60
+_SPACINGS_M, _MOST_SPANNING = (0.006, 0.009, 0.013, 0.02), 240
 _RING_PX, _LEAST_RING_PX = 3, 12  # around a hole, what its plane is fitted to: how wide, and how many at least
 
 
@@ -54,11 +56,18 @@ def spanned_holes(scene: GraspScene) -> NDArray[np.float32]:
     for hole in np.flatnonzero(statistics[1:, cv2.CC_STAT_AREA] >= _SMALLEST_HOLE_PX) + 1:
         inside = holes == hole
         rows, columns, z = _spanned(inside, depth)
-        step = max(1, len(rows) // _MOST_POINTS)
-        rows, columns, z = rows[::step], columns[::step], z[::step]
         found.append(cached_rays(view.intrinsics).points[rows + cloud.mask.y, columns + cloud.mask.x] * z[:, None])
     points = np.concatenate(found)
-    return points[np.isfinite(points).all(axis=1)]
+    return _thinned(points[np.isfinite(points).all(axis=1)])
+
+
+def _thinned(points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """So near to each other that no finger fits between, or of large things as near as that many can be."""
+    for spacing_m in _SPACINGS_M:
+        thinned = voxel_downsample(points, spacing_m)[0] if len(points) else points
+        if len(thinned) <= _MOST_SPANNING:
+            break
+    return thinned
 
 
 def _height_m(scene: GraspScene) -> float:
