@@ -16,12 +16,13 @@ from sam_perception.grasping.scene import GraspScene
 from sam_perception.grasping.surface import Surface, surface_of
 from sam_perception.grasping.sweep import Collision, first_collisions
 from sam_perception.grasping.top_down import MIN_POINTS, PREGRASP_M, too_few
-from sam_perception.grasping.unseen import may_meet_unseen, unknown_share
+from sam_perception.grasping.unseen import goes_out_of_sight, may_meet_unseen, unknown_share
 
 _CHECKED = 64  # grasps are checked for collisions in batches of this many, best first
 _MOST_CHECKED = 512
 _NARROW_GAP_M = 0.004  # on each side of the object, between neighbours
 _NARROW_QUALITY = 0.5
+_OUT_OF_SIGHT_QUALITY = 0.3
 _LEAST_SEEN = 0.7  # of the gripper must not be where nothing is known
 _UNKNOWN, _UNSEEN = "behind other things or out of the image", "where something unseen may stand"
 _LEAST_QUALITY = 0.015
@@ -84,7 +85,6 @@ class AntipodalPlanner:
             if not chosen:
                 nothing = no_grasp(rejected, too_wide)
                 return dataclasses.replace(nothing, reasons=nothing.reasons + notes)
-        chosen.sort(key=lambda i: -quality[i])
         return GraspPlan(tuple(self._candidate(grips, quality, i) for i in chosen), notes, rejected)
 
     def _candidate(self, grips: Grips, quality: NDArray[np.float64], i: int) -> GraspCandidate:
@@ -128,14 +128,23 @@ class _Search:
     rejected: dict[str, int]
 
     def first(self, order: NDArray[np.intp], most: int) -> list[int]:
-        """The first ``most`` in an order that collide with nothing and differ from each other."""
+        """The best ``most`` that collide with nothing and differ from each other.
+
+        Args:
+            order: of the grips to look through, by quality, which falls where a check finds little room or sight.
+            most: see above.
+        """
+        free: list[int] = []
         chosen: list[int] = []
         for start in range(0, min(len(order), _MOST_CHECKED), _CHECKED):
-            for i in self._free(order[start : start + _CHECKED]):
-                if len(chosen) < most and _differs(self.grips.poses, int(i), chosen):
-                    chosen.append(int(i))
-            if len(chosen) >= most:
+            if len(chosen) >= most and self.quality[order[start]] <= self.quality[chosen[-1]]:
                 break
+            free.extend(self._free(order[start : start + _CHECKED]).tolist())
+            free.sort(key=lambda i: -self.quality[i])
+            chosen = []
+            for i in free:
+                if len(chosen) < most and _differs(self.grips.poses, i, chosen):
+                    chosen.append(i)
         return chosen
 
     def _free(self, batch: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -149,6 +158,8 @@ class _Search:
         risky = may_meet_unseen(grips.poses[free], grips.openings_m[free], scene, gripper, PREGRASP_M)
         self._reject(_UNSEEN, risky)
         free = free[~risky]
+        hidden = goes_out_of_sight(grips.poses[free], grips.openings_m[free], scene, gripper)
+        self.quality[free[hidden]] *= _OUT_OF_SIGHT_QUALITY
         seen = 1 - unknown_share(grips.poses[free], grips.openings_m[free], scene, gripper)
         self.quality[free] *= seen
         self._reject(_UNKNOWN, seen <= _LEAST_SEEN)
