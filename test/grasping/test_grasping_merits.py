@@ -23,7 +23,7 @@ def _merits(observed_to_m: float) -> dict[str, np.ndarray]:
     points = np.stack([x, y, z + np.float32(DISTANCE_M)], axis=1)
     normals = np.tile(np.array([0, -1, 0], np.float32), (len(points), 1))
     observed = y <= observed_to_m
-    surface = Surface(points, normals, observed, points.mean(axis=0, dtype=np.float64), True)
+    surface = Surface(points, normals, observed, points.mean(axis=0, dtype=np.float64), True, False)
     pose = np.eye(4)[None].copy()
     pose[0, 2, 3] = DISTANCE_M
     contents = Contents(

@@ -10,7 +10,7 @@ from sam_perception.geometry.objects import measure_object
 from sam_perception.grasping.gripper import load_gripper
 from sam_perception.grasping.scene import GraspScene, grasp_scene
 from sam_perception.grasping.sweep import Collision, first_collisions
-from sam_perception.grasping.unseen import may_meet_unseen
+from sam_perception.grasping.unseen import goes_out_of_sight, may_meet_unseen
 from sam_perception.masks import Mask
 
 FRANKA = load_gripper("franka_hand")
@@ -87,14 +87,14 @@ def test_a_finger_deep_behind_the_object_may_meet_something_only_where_other_thi
     assert answers == [False, True]
 
 
-def test_a_finger_partly_behind_the_object_may_meet_something_where_other_things_are_near() -> None:
+def test_a_finger_partly_behind_the_object_is_out_of_sight_where_other_things_are_near() -> None:
     """What stands near may go on, or have company, where the object hides it."""
     target: Box = (-0.05, -0.02, 0.05, 0.02, 0.06)
     near: Box = (0.06, -0.02, 0.11, 0.03, 0.03)
     far: Box = (0.12, -0.02, 0.17, 0.03, 0.03)
     around_it, opening = _from_above(0.0, 0.0, (0.0, 1.0, 0.0)), np.array([0.06])
-    answers = [
-        bool(may_meet_unseen(around_it, opening, _scene(boxes), FRANKA, PREGRASP_M)[0])
-        for boxes in ((target,), (target, near), (target, far))
-    ]
-    assert answers == [False, True, False]
+    in_front = _from_above(0.0, -0.06, (0.0, 1.0, 0.0))
+    scenes = [_scene(boxes) for boxes in ((target,), (target, near), (target, far))]
+    assert not any(may_meet_unseen(around_it, opening, scene, FRANKA, PREGRASP_M)[0] for scene in scenes)
+    assert [goes_out_of_sight(around_it, opening, scene, FRANKA)[0] for scene in scenes] == [False, True, False]
+    assert not goes_out_of_sight(in_front, opening, scenes[1], FRANKA)[0]
