@@ -108,6 +108,19 @@ def test_box_in_the_image_is_grasped_across_its_true_short_side() -> None:
     assert 0.04 < best.width_m < 0.075
 
 
+@pytest.mark.parametrize("gap_m", [0.02, 0.03, 0.045])
+def test_who_asks_for_one_grasp_gets_the_best_of_many(gap_m: float) -> None:
+    """Also where checks take quality away from those that came first: here for little room, and for sight."""
+    tall: Box = (-0.06, -0.02, 0.06, 0.02, 0.08)
+    behind: Box = (-0.06, 0.02 + gap_m, 0.0, 0.08 + gap_m, 0.06)
+    _, frame, geometry = _measured(tall, behind)
+    many = plan_grasps(frame, geometry, FRANKA, "antipodal", 20).candidates
+    assert len(many) > 5
+    for count in (1, 3):
+        few = plan_grasps(frame, geometry, FRANKA, "antipodal", count).candidates
+        assert [each.quality for each in few] == [each.quality for each in many[:count]]
+
+
 LOW_TARGET: Box = (-0.06, -0.02, 0.06, 0.02, 0.018)
 CARD: Box = (-0.05, 0.026, 0.05, 0.09, 0.0035)
 
