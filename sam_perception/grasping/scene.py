@@ -32,7 +32,7 @@ _BORDER_PX = 1
 _LATTICE_POINTS = 60_000
 _OBSTACLE_VOXEL_M = 0.004
 _TABLE_M = 0.003  # lower than this over the plane, and twice the noise of the depth, it is the plane
-_LOW_M, _BESIDE_M = 0.002, 0.08  # the same, and the noise once, this near to the object
+_LOW_M, _BESIDE_M = 0.002, 0.05  # the same, and the noise once, this near to the object
 _FLAT_M = 0.0012  # lower than this, and a third of the noise, is the plane where heights are averaged
 _AVERAGED_PX, _FLAT_PX = 9, 7  # a side of what heights are averaged over; of what a flat thing covers at least
 _FLAT_AT_MOST_M = 0.006  # whatever is higher counts in no average
@@ -42,7 +42,8 @@ _CELL_M = 0.008  # unseen space is looked at in cells of this size
 _GOES_ON_CELLS = 2  # so far, 16 mm, an obstacle may go on where it is not seen
 _GOES_ON_OUTSIDE_CELLS = 6  # the same, out of the image
 _CUT_OFF_PX = 6  # an obstacle this near to the image's border is cut off by it
-_NEAR_CELL_M, _NEAR_CELLS = 0.02, 3  # 6 to 8 cm: what is near to an obstacle
+_NEAR_CELL_M, _NEAR_CELLS = 0.02, 3  # 6 to 8 cm: what is near to something that stands around
+_STANDS_M, _STANDS_POINTS = 0.03, 3  # so high, so many to a cell: the depth bleeds around objects, low and thin
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -178,19 +179,25 @@ class GraspScene:
         cells = np.concatenate(unseen)
         return cells if self.plane is None else cells[self.plane.heights_m(cells) > _CELL_M / 2]
 
-    def is_near_obstacles(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
-        """(N,) bool: which of (N, 3) points have an obstacle within 6 to 8 cm along each axis."""
+    def is_near_others(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """(N,) bool: which of (N, 3) points have something that stands around within 6 to 8 cm along each axis."""
         near = np.zeros(len(points), np.bool_)
-        if len(self.obstacles):
-            grid, low = self._near_obstacles
+        if self._near_others is not None:
+            grid, low = self._near_others
             cells = np.floor(points / _NEAR_CELL_M).astype(np.intp) - low
             known = np.flatnonzero(((cells >= 0) & (cells < grid.shape)).all(axis=1))
             near[known] = grid[tuple(cells[known].T)]
         return near
 
     @functools.cached_property
-    def _near_obstacles(self) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
-        return _grid_around(self.obstacles, _NEAR_CELL_M, _NEAR_CELLS)
+    def _near_others(self) -> tuple[NDArray[np.bool_], NDArray[np.intp]] | None:
+        points = self.obstacles
+        if self.plane is not None:
+            points = points[self.plane.heights_m(points) > _STANDS_M]
+        cells = np.floor(points / _NEAR_CELL_M).astype(np.intp)
+        _, which, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+        points = points[counts[which.reshape(-1)] >= _STANDS_POINTS]
+        return _grid_around(points, _NEAR_CELL_M, _NEAR_CELLS) if len(points) else None
 
 
 def _cells_around(points: NDArray[np.floating], reach: int) -> NDArray[np.float32]:

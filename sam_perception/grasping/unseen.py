@@ -63,7 +63,7 @@ def may_meet_unseen(
 def goes_out_of_sight(
     poses: NDArray[np.float64], openings_m: NDArray[np.float64], scene: GraspScene, gripper: Gripper
 ) -> NDArray[np.bool_]:
-    """(K,) bool: more than a tip of a finger is hidden by the object, near to what stands around.
+    """(K,) bool: more than the end of a finger is hidden by the object, near to something that stands around.
 
     Rarely does it meet something there, some 2 % of such grasps in simulated clutter; of the others hardly any does.
     """
@@ -71,7 +71,7 @@ def goes_out_of_sight(
     if scene.view is None or not len(poses) or not len(scene.obstacles):
         return out_of_sight
     for finger in _places(poses, openings_m, gripper, 0.0)[1:]:
-        hidden = scene.view.is_hidden(finger, _BEHIND_M) & scene.is_near_obstacles(finger)
+        hidden = scene.view.is_hidden(finger, _BEHIND_M) & scene.is_near_others(finger)
         out_of_sight |= hidden.reshape(len(poses), -1).mean(axis=1) > _MOST_OUT_OF_SIGHT
     return out_of_sight
 
