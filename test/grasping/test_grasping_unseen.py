@@ -90,11 +90,12 @@ def test_a_finger_deep_behind_the_object_may_meet_something_only_where_other_thi
 def test_a_finger_partly_behind_the_object_is_out_of_sight_where_other_things_are_near() -> None:
     """What stands near may go on, or have company, where the object hides it."""
     target: Box = (-0.05, -0.02, 0.05, 0.02, 0.06)
-    near: Box = (0.06, -0.02, 0.11, 0.03, 0.03)
-    far: Box = (0.12, -0.02, 0.17, 0.03, 0.03)
+    near: Box = (0.06, -0.02, 0.11, 0.03, 0.05)
+    low: Box = (0.06, -0.02, 0.11, 0.03, 0.02)
+    far: Box = (0.12, -0.02, 0.17, 0.03, 0.05)
     around_it, opening = _from_above(0.0, 0.0, (0.0, 1.0, 0.0)), np.array([0.06])
     in_front = _from_above(0.0, -0.06, (0.0, 1.0, 0.0))
-    scenes = [_scene(boxes) for boxes in ((target,), (target, near), (target, far))]
+    scenes = [_scene(boxes) for boxes in ((target,), (target, near), (target, low), (target, far))]
     assert not any(may_meet_unseen(around_it, opening, scene, FRANKA, PREGRASP_M)[0] for scene in scenes)
-    assert [goes_out_of_sight(around_it, opening, scene, FRANKA)[0] for scene in scenes] == [False, True, False]
+    assert [goes_out_of_sight(around_it, opening, scene, FRANKA)[0] for scene in scenes] == [False, True, False, False]
     assert not goes_out_of_sight(in_front, opening, scenes[1], FRANKA)[0]
