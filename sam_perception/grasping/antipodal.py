@@ -141,10 +141,7 @@ class _Search:
                 break
             free.extend(self._free(order[start : start + _CHECKED]).tolist())
             free.sort(key=lambda i: -self.quality[i])
-            chosen = []
-            for i in free:
-                if len(chosen) < most and _differs(self.grips.poses, i, chosen):
-                    chosen.append(i)
+            chosen = [free[i] for i in _different(self.grips.poses[free], most)]
         return chosen
 
     def _free(self, batch: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -194,12 +191,15 @@ def _too_wide(surface: Surface, scene: GraspScene, gripper: Gripper) -> str:
     return f"{1e3 * narrowest:.0f} mm at its narrowest, {opens}"
 
 
-def _differs(poses: NDArray[np.float64], i: int, chosen: list[int]) -> bool:
-    """Whether a grasp is elsewhere, or comes or closes along another direction, than those that are chosen."""
-    if not chosen:
-        return True
-    others = poses[chosen]
-    near = np.linalg.norm(others[:, :3, 3] - poses[i, :3, 3], axis=1) < _APART_M
-    approach = others[:, :3, 2] @ poses[i, :3, 2] > _APART_COSINE
-    closing = np.abs(others[:, :3, 1] @ poses[i, :3, 1]) > _APART_COSINE
-    return not (near & approach & closing).any()
+def _different(poses: NDArray[np.float64], most: int) -> list[int]:
+    """The first ``most`` of (K, 4, 4) grasps, leaving out what is like one before it in place and both directions."""
+    near = np.linalg.norm(poses[:, None, :3, 3] - poses[:, :3, 3], axis=2) < _APART_M
+    approach = poses[:, :3, 2] @ poses[:, :3, 2].T > _APART_COSINE
+    closing = np.abs(poses[:, :3, 1] @ poses[:, :3, 1].T) > _APART_COSINE
+    alike = near & approach & closing
+    chosen: list[int] = []
+    left = np.ones(len(poses), np.bool_)
+    while left.any() and len(chosen) < most:
+        chosen.append(int(left.argmax()))
+        left &= ~alike[chosen[-1]]
+    return chosen

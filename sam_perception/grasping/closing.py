@@ -80,7 +80,7 @@ class _Local:
         x, y, z = in_frames(hypotheses.frames, surface.points)
         half = np.minimum(hypotheses.widths_m / 2 + _SEARCH_M, gripper.max_opening_m / 2).astype(np.float32)
         column = (np.abs(x) < gripper.finger_width_m / 2) & (np.abs(y) < half[:, None])
-        return cls(x, y, z, column, _least(z, column), -_least(-z, column))
+        return cls(x, y, z, column, _least(z, column), _greatest(z, column))
 
     def take(self, rows: NDArray[np.intp]) -> _Local:
         return _Local(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
@@ -154,7 +154,7 @@ def _grips(
     """Those of the frames, with their finger tips at ``tips`` along z, that hold something and get there."""
     depth = tips.astype(np.float32)[:, None]
     between = local.column & (local.z < depth) & (local.z > depth - np.float32(gripper.finger_length_m))
-    low, high = _least(local.y, between), -_least(-local.y, between)
+    low, high = _least(local.y, between), _greatest(local.y, between)
     holds = np.isfinite(low)
     _count(rejected, "with nothing between the fingers", np.count_nonzero(~holds))
     widths = np.where(holds, high, 0).astype(np.float64) - np.where(holds, low, 0)
@@ -179,6 +179,12 @@ def _grips(
 def _least(values: Floats, where: NDArray[np.bool_]) -> Floats:
     """(K,) the least of each row's values where asked for; infinite where it is nowhere."""
     result: Floats = np.where(where, values, np.float32(np.inf)).min(axis=1, initial=np.float32(np.inf))
+    return result
+
+
+def _greatest(values: Floats, where: NDArray[np.bool_]) -> Floats:
+    """(K,) the greatest, likewise."""
+    result: Floats = np.where(where, values, np.float32(-np.inf)).max(axis=1, initial=np.float32(-np.inf))
     return result
 
 
