@@ -107,7 +107,7 @@ def flying_pixels(cloud: ObjectCloud, cleaning: CloudCleaning) -> NDArray[np.boo
     """
     if not cleaning.min_neighbours or cloud.is_empty:
         return np.zeros(len(cloud), dtype=np.bool_)
-    depth = cloud.depth_crop()
+    depth, at = _depth_around_points(cloud)
     straight = allowed_step_m(depth, _pitch(cloud), cleaning)
     diagonal = allowed_step_m(depth, math.sqrt(2) * _pitch(cloud), cleaning)
     support = np.zeros(depth.shape, dtype=np.uint8)
@@ -121,7 +121,20 @@ def flying_pixels(cloud: ObjectCloud, cleaning: CloudCleaning) -> NDArray[np.boo
         same = (np.abs(depth[first] - depth[second]) <= allowed[first]).view(np.uint8)  # NaN: False
         support[first] += same
         support[second] += same
-    return support.reshape(-1).take(cloud.crop_indices) < cleaning.min_neighbours
+    return support.reshape(-1).take(at) < cleaning.min_neighbours
+
+
+def _depth_around_points(cloud: ObjectCloud) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """The depth of the rows and columns that have points, NaN elsewhere, and the (N,) flat indices of the points there.
+
+    Of a large mask few points may be left.
+    """
+    rows, columns = np.divmod(cloud.crop_indices, cloud.seen.shape[1])
+    rows, columns = rows - rows[0], columns - columns.min()
+    depth = np.full((rows[-1] + 1, columns.max() + 1), np.nan, np.float32)
+    at = rows * depth.shape[1] + columns
+    depth.reshape(-1)[at] = cloud.points[:, 2]
+    return depth, at
 
 
 def allowed_step_m(depth_m: NDArray[np.float32], pitch: float, cleaning: CloudCleaning) -> NDArray[np.float32]:

@@ -193,13 +193,13 @@ def _too_wide(surface: Surface, scene: GraspScene, gripper: Gripper) -> str:
 
 def _different(poses: NDArray[np.float64], most: int) -> list[int]:
     """The first ``most`` of (K, 4, 4) grasps, leaving out what is like one before it in place and both directions."""
-    near = np.linalg.norm(poses[:, None, :3, 3] - poses[:, :3, 3], axis=2) < _APART_M
-    approach = poses[:, :3, 2] @ poses[:, :3, 2].T > _APART_COSINE
-    closing = np.abs(poses[:, :3, 1] @ poses[:, :3, 1].T) > _APART_COSINE
-    alike = near & approach & closing
+    places, closing, approach = poses[:, :3, 3], poses[:, :3, 1], poses[:, :3, 2]
     chosen: list[int] = []
     left = np.ones(len(poses), np.bool_)
     while left.any() and len(chosen) < most:
-        chosen.append(int(left.argmax()))
-        left &= ~alike[chosen[-1]]
+        i = int(left.argmax())
+        near = np.linalg.norm(places - places[i], axis=1) < _APART_M
+        left &= ~(near & (approach @ approach[i] > _APART_COSINE) & (np.abs(closing @ closing[i]) > _APART_COSINE))
+        left[i] = False
+        chosen.append(i)
     return chosen

@@ -115,10 +115,14 @@ def no_grasp(rejected: Mapping[str, int], first: str = "") -> GraspPlan:
 
 def _rigid(field: str, matrix: ArrayLike) -> NDArray[np.float64]:
     pose = np.array(matrix, dtype=np.float64)
-    if pose.shape != (4, 4) or not np.isfinite(pose).all() or not np.allclose(pose[3], [0, 0, 0, 1]):
-        raise InvalidInputError.for_field(field, "a rigid (4, 4) transform", pose)
-    rotation = pose[:3, :3]
-    orthogonal = np.allclose(rotation @ rotation.T, np.eye(3), atol=_ROTATION_TOLERANCE)
-    if not orthogonal or np.linalg.det(rotation) < 0:
+    if pose.shape != (4, 4) or not _is_rigid(pose):
         raise InvalidInputError.for_field(field, "a rigid (4, 4) transform", pose)
     return pose
+
+
+def _is_rigid(pose: NDArray[np.float64]) -> bool:
+    if not np.isfinite(pose).all() or (np.abs(pose[3] - [0, 0, 0, 1]) > [1e-8, 1e-8, 1e-8, _ROTATION_TOLERANCE]).any():
+        return False
+    rotation = pose[:3, :3]
+    off = np.abs(rotation @ rotation.T - np.eye(3))
+    return bool((off <= _ROTATION_TOLERANCE * (1 + np.eye(3))).all() and np.linalg.det(rotation) > 0)

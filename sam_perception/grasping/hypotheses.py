@@ -130,9 +130,12 @@ def _pairs(surface: Surface, gripper: Gripper) -> Axes:
 def _spread_over_cells(middles: NDArray[np.float64], directions: NDArray[np.float64], count: int) -> NDArray[np.intp]:
     """The first of each cell of place and direction, in their order, at most ``count``."""
     upward = np.where(directions[:, :1] < 0, -directions, directions)
-    cells = np.concatenate([np.floor(middles / _CELL_M), np.rint(upward * 3)], axis=1)
-    _, firsts = np.unique(cells, axis=0, return_index=True)
-    return np.sort(firsts)[:count]
+    cells = np.concatenate([np.floor(middles / _CELL_M), np.rint(upward * 3)], axis=1).astype(np.int64)
+    if not len(cells):
+        return np.empty(0, np.intp)
+    cells -= cells.min(axis=0)
+    keys = np.ravel_multi_index(tuple(cells.T), tuple(cells.max(axis=0) + 1))
+    return np.sort(np.unique(keys, return_index=True)[1])[:count]
 
 
 def _walls(surface: Surface, scene: GraspScene) -> Axes:

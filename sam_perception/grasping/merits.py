@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.scene import GraspScene
+from sam_perception.grasping.segments import Floats, extremes_of, least_of, mean_of
 from sam_perception.grasping.surface import Surface
-
-Floats = NDArray[np.float32]
 
 # Quality is the product of the merits, each to its power. The powers are those of a logistic regression on some 500
 # executed grasps of simulated objects, rounded; that of "measured" was chosen later, on a few that failed.
@@ -45,21 +44,23 @@ _NARROWER_M = 0.02  # than the widest opening: enough for errors of the pose
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Contents:
-    """What is between the fingers of K grasps; the surface's N points in the frames of their TCPs.
+    """What is between the fingers of K grasps: E entries, each a point of the surface in the frame of a grasp's TCP.
 
     Attributes:
-        x: (K, N), likewise y and z.
+        grasp: (E,) which of the grasps, in rising order.
+        point: (E,) which of the surface's points.
+        x: (E,), likewise y and z.
         y: see above; 0 is midway between the contacts.
         z: see above.
-        between: (K, N) bool: which are between the fingers.
         widths_m: (K,) of what is between the fingers.
         beyond_m: (K,) how far it goes on beyond the finger tips.
     """
 
+    grasp: NDArray[np.intp]
+    point: NDArray[np.intp]
     x: Floats
     y: Floats
     z: Floats
-    between: NDArray[np.bool_]
     widths_m: NDArray[np.float64]
     beyond_m: Floats
 
@@ -94,7 +95,7 @@ def merits_of(
     alignment = np.minimum(*(side["alignment"] for side in sides))
     normals = _margin(np.arccos(np.clip(alignment, 0, 1)), cone)
     spread_x, spread_z = (np.minimum(*(side[name] for side in sides)) for name in ("spread_x", "spread_z"))
-    front = np.where(contents.between, contents.z, np.float32(np.inf)).min(axis=1, initial=np.float32(np.inf))
+    front = least_of(contents.z, contents.grasp, len(poses))
     overlaps = gripper.tip_m - front.astype(np.float64)
     # Flat things show upright normals only: there the outline alone has to do.
     ends = contents.beyond_m < _GOES_ON_M
@@ -119,13 +120,10 @@ def merits_of(
 
 def _measured(contents: Contents, surface: Surface) -> NDArray[np.float64]:
     """1 where what was observed spans the width between the fingers, less where one side of it is guessed."""
-    y = contents.y[:, surface.is_observed]
-    between = contents.between[:, surface.is_observed]
-    half = (contents.widths_m / 2).astype(np.float32)
-    missing = np.maximum(
-        half - np.where(between, y, -half[:, None]).max(axis=1, initial=-np.inf),
-        half - np.where(between, -y, -half[:, None]).max(axis=1, initial=-np.inf),
-    )
+    seen = np.flatnonzero(surface.is_observed[contents.point])
+    y, grasp, half = contents.y[seen], contents.grasp[seen], (contents.widths_m / 2).astype(np.float32)
+    low, high = extremes_of(y, grasp, len(half))
+    missing = np.maximum(half - np.maximum(high, -half), half - np.maximum(-low, -half))
     share = missing / np.maximum(contents.widths_m, 1e-6)
     return _share(1 - share, _MOSTLY)
 
@@ -157,11 +155,11 @@ def _both_sides(
     contents: Contents, poses: NDArray[np.float64], surface: Surface, gripper: Gripper
 ) -> tuple[list[dict[str, NDArray[np.float64]]], list[NDArray[np.float64]]]:
     """What each pad touches, and how much it leans."""
-    half = (contents.widths_m / 2).astype(np.float32)[:, None]
-    away = np.abs(contents.y)
-    grasp, point = np.nonzero(contents.between & (away > half - np.float32(_OUTLINE_M)))
-    x, y, z = contents.x[grasp, point], contents.y[grasp, point], contents.z[grasp, point] - np.float32(gripper.tip_m)
-    entries = _Entries(grasp, point, x, y, z, half[grasp, 0] - np.abs(y) < _CONTACT_M, len(poses))
+    half = (contents.widths_m / 2).astype(np.float32)[contents.grasp]
+    outer = np.flatnonzero(np.abs(contents.y) > half - np.float32(_OUTLINE_M))
+    grasp, point = contents.grasp[outer], contents.point[outer]
+    x, y, z = contents.x[outer], contents.y[outer], contents.z[outer] - np.float32(gripper.tip_m)
+    entries = _Entries(grasp, point, x, y, z, half[outer] - np.abs(y) < _CONTACT_M, len(poses))
     ends = contents.beyond_m < _GOES_ON_M
     both = [entries.where(side) for side in (y > 0, y <= 0)]
     return [_touched(side, poses, surface, gripper) for side in both], [_slope(side, gripper, ends) for side in both]
@@ -198,8 +196,7 @@ class _Entries:
 
     def mean(self, values: NDArray) -> NDArray[np.float64]:
         """(count,) mean of (E,) values for each grasp; 0 without any."""
-        counts = np.maximum(np.bincount(self.grasp, minlength=self.count), 1)
-        return np.bincount(self.grasp, weights=values, minlength=self.count) / counts
+        return mean_of(values, self.grasp, self.count)
 
 
 def _touched(
@@ -231,8 +228,9 @@ def _slope(entries: _Entries, gripper: Gripper, ends: NDArray[np.bool_]) -> NDAr
     across = gripper.finger_width_m / 3
     column = np.clip(((entries.x / gripper.finger_width_m + 0.5) * 3).astype(np.intp), 0, 2)
     row = np.clip((-entries.z / _FIELD_M).astype(np.intp), 0, 2)
-    edges = np.full((entries.count, 3, 3), -np.inf)
-    np.maximum.at(edges.reshape(-1), (entries.grasp * 3 + column) * 3 + row, np.abs(entries.y))
+    outermost = np.full((entries.count, 3, 3), -np.inf, np.float32)  # as the values are: other types are slow here
+    np.maximum.at(outermost.reshape(-1), (entries.grasp * 3 + column) * 3 + row, np.abs(entries.y))
+    edges = outermost.astype(np.float64)
     columns, rows = edges.max(axis=2), edges.max(axis=1)
     with np.errstate(invalid="ignore"):
         sideways = np.abs(columns[:, 0] - columns[:, 2]) / (2 * across)

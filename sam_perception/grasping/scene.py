@@ -163,6 +163,16 @@ class GraspScene:
         return toward_camera / max(float(np.linalg.norm(toward_camera)), 1e-9)
 
     @functools.cached_property
+    def depth_m(self) -> float:
+        """Of the object in the median; 0 of an empty cloud."""
+        return float(np.median(self.cloud[:, 2])) if len(self.cloud) else 0.0
+
+    @functools.cached_property
+    def extent(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """(3,) the least and (3,) the greatest coordinates of the cloud."""
+        return self.cloud.min(axis=0), self.cloud.max(axis=0)
+
+    @functools.cached_property
     def unseen_near_obstacles(self) -> NDArray[np.float32]:
         """(C, 3) middles of small cells that were not seen, but are so near to obstacles that these may reach there.
 
@@ -299,11 +309,13 @@ def _beside(
     x0, y0, x1, y1 = _extent(slab, intrinsics, mask.image_size)
     rows = slice(max(0, y0 - _LOOKED_AT_PX - mask.y), max(0, y1 + _LOOKED_AT_PX - mask.y))
     columns = slice(max(0, x0 - _LOOKED_AT_PX - mask.x), max(0, x1 + _LOOKED_AT_PX - mask.x))
-    inside = np.zeros(cloud.seen.shape, np.bool_)
-    inside[rows, columns] = True
-    points = cloud.points.take(np.flatnonzero(inside.reshape(-1)[cloud.crop_indices]), axis=0)
-    at = np.flatnonzero(cloud.seen[rows, columns])
-    heights = np.full(inside[rows, columns].shape, np.nan, np.float32)
+    width = cloud.seen.shape[1]
+    first, last = np.searchsorted(cloud.crop_indices, [rows.start * width, rows.stop * width])
+    column = cloud.crop_indices[first:last] % width
+    points = cloud.points[first:last].take(np.flatnonzero((column >= columns.start) & (column < columns.stop)), axis=0)
+    seen = cloud.seen[rows, columns]
+    at = np.flatnonzero(seen)
+    heights = np.full(seen.shape, np.nan, np.float32)
     heights.reshape(-1)[at] = plane.heights_m(points)
     own, kernel = mask.crop.view(np.uint8)[rows, columns], np.ones((2 * _FOOT_PX + 1,) * 2, np.uint8)
     return points, at, heights, cv2.erode(own, kernel, borderValue=1) > 0

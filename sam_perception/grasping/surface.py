@@ -78,7 +78,10 @@ def normals_of(points: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.tile(np.array([0, 0, 1], np.float32), (len(points), 1))
     centred = points - points.mean(axis=0)
     squares = np.einsum("ij,ij->i", centred, centred)
-    distances = squares[:, None] + squares - 2 * (centred @ centred.T)
+    products = centred @ centred.T
+    products *= 2
+    distances = squares[:, None] + squares
+    distances -= products
     probed = distances[:: max(1, len(points) // _PROBED)]
     k = min(_NEIGHBOURS, len(points) - 1)
     radius = np.sqrt(max(0.0, float(np.median(np.partition(probed, k, axis=1)[:, k]))))

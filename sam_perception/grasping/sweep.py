@@ -90,8 +90,7 @@ def _touches_plane(
 
 def plane_margin_m(scene: GraspScene) -> float:
     """How far a gripper stays from the plane."""
-    depth = float(np.median(scene.cloud[:, 2])) if len(scene.cloud) else 0.0
-    return PLANE_MARGIN_M + 0.5 * depth_noise_m(depth)
+    return PLANE_MARGIN_M + 0.5 * depth_noise_m(scene.depth_m)
 
 
 def lowest_m(

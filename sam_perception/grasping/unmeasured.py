@@ -49,8 +49,10 @@ def spanned_holes(scene: GraspScene) -> NDArray[np.float32]:
     none = np.empty((0, 3), np.float32)
     if cloud is None or view is None or len(cloud) < _LEAST_RING_PX or _height_m(scene) <= _FLAT_M:
         return none
-    depth = cloud.depth_crop()
-    missing = (_unmeasured(cloud) & _hull(cloud.seen)).astype(np.uint8)
+    unmeasured = _unmeasured(cloud)
+    if not unmeasured.any():
+        return none
+    depth, missing = cloud.depth_crop(), (unmeasured & _hull(cloud.seen)).astype(np.uint8)
     _, holes, statistics, _ = cv2.connectedComponentsWithStats(missing, connectivity=4)
     found = [none]
     for hole in np.flatnonzero(statistics[1:, cv2.CC_STAT_AREA] >= _SMALLEST_HOLE_PX) + 1:

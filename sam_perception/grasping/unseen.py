@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,14 +51,15 @@ def may_meet_unseen(
         return np.zeros(len(poses), dtype=np.bool_)
     meets = _palm_meets_cells(poses, scene, gripper, pregrasp_m)
     meets |= _fingers_meet_cells(poses, openings_m, scene, gripper)
+    palm_there, *fingers_there = _in_camera(_lattices(gripper), poses, openings_m)
     for back_m in _BACK_M:
-        palm, *fingers = _places(poses, openings_m, gripper, back_m)
-        meets |= scene.view.is_hidden_by_others(palm).reshape(len(poses), -1).any(axis=1)
-        for finger in fingers:
-            behind_others = scene.view.is_hidden_by_others(finger).reshape(len(poses), -1)
+        back = back_m * poses[:, None, :3, 2]
+        meets |= _of_each(scene.view.is_hidden_by_others, palm_there - back).any(axis=1)
+        for there in fingers_there:
+            behind_others = _of_each(scene.view.is_hidden_by_others, there - back)
             meets |= behind_others.mean(axis=1) > _MOST_OF_FINGER
             if back_m == 0:
-                behind = scene.view.is_hidden(finger, _BEHIND_M).reshape(len(poses), -1)
+                behind = _of_each(functools.partial(scene.view.is_hidden, margin_m=_BEHIND_M), there)
                 meets |= behind.mean(axis=1) > _MOST_BEHIND_OBJECT
     return meets
 
@@ -70,9 +74,10 @@ def goes_out_of_sight(
     out_of_sight = np.zeros(len(poses), dtype=np.bool_)
     if scene.view is None or not len(poses) or not len(scene.obstacles):
         return out_of_sight
-    for finger in _places(poses, openings_m, gripper, 0.0)[1:]:
-        hidden = scene.view.is_hidden(finger, _BEHIND_M) & scene.is_near_others(finger)
-        out_of_sight |= hidden.reshape(len(poses), -1).mean(axis=1) > _MOST_OUT_OF_SIGHT
+    view = scene.view
+    for there in _in_camera(_lattices(gripper), poses, openings_m, only_fingers=True):
+        hidden = _of_each(lambda at: view.is_hidden(at, _BEHIND_M) & scene.is_near_others(at), there)
+        out_of_sight |= hidden.mean(axis=1) > _MOST_OUT_OF_SIGHT
     return out_of_sight
 
 
@@ -86,18 +91,16 @@ def unknown_share(
     """
     if scene.view is None or not len(poses):
         return np.zeros(len(poses))
-    centers, halves = gripper.boxes(0.0)
-    corners = centers[:, None] + _CORNERS * halves[:, None]
-    corners[0, :, 2] = np.maximum(corners[0, :, 2], corners[0, :, 2].max() - _PALM_FRONT_M)
+    corners = np.concatenate(_in_camera(_corners(gripper), poses, openings_m), axis=1)
     shares = []
     for back_m in _BACK_M:
-        there = np.concatenate(_in_camera(list(corners), poses, openings_m, back_m), axis=1).reshape(-1, 3)
-        unknown = scene.view.is_hidden_by_others(there)
+        there = corners - back_m * poses[:, None, :3, 2]
+        unknown = _of_each(scene.view.is_hidden_by_others, there)
         if back_m == 0:
-            unknown |= scene.view.is_outside(there)
+            unknown |= _of_each(scene.view.is_outside, there)
             if scene.view.cuts_object_off:
-                unknown |= scene.view.is_hidden(there)
-        shares.append(unknown.reshape(len(poses), -1).mean(axis=1))
+                unknown |= _of_each(scene.view.is_hidden, there)
+        shares.append(unknown.mean(axis=1))
     return np.max(shares, axis=0)
 
 
@@ -113,7 +116,7 @@ def _fingers_meet_cells(
     poses: NDArray[np.float64], openings_m: NDArray[np.float64], scene: GraspScene, gripper: Gripper
 ) -> NDArray[np.bool_]:
     cells = scene.unseen_near_obstacles
-    low, high = scene.cloud.min(axis=0) - _BESIDE_M, scene.cloud.max(axis=0) + _BESIDE_M
+    low, high = scene.extent[0] - _BESIDE_M, scene.extent[1] + _BESIDE_M
     x, y, z = in_frames(poses, cells[((cells > low) & (cells < high)).all(axis=1)])
     inner = (openings_m / 2).astype(np.float32)[:, None]
     met = (z < gripper.tip_m) & (z > gripper.tip_m - gripper.finger_length_m) & (np.abs(x) < gripper.finger_width_m / 2)
@@ -126,25 +129,39 @@ def _fingers_meet_cells(
     return np.asarray(most >= _CELLS_IN_FINGER)
 
 
-def _places(
-    poses: NDArray[np.float64], openings_m: NDArray[np.float64], gripper: Gripper, back_m: float
-) -> list[NDArray[np.float64]]:
-    """(K x P, 3) places that fill the palm, and such of each finger, ``back_m`` before the grasp."""
+@functools.lru_cache(maxsize=8)
+def _lattices(gripper: Gripper) -> tuple[NDArray[np.float64], ...]:
+    """(P, 3) places that fill the palm, and such of each finger, in the frame of the closed gripper's TCP."""
     centers, halves = gripper.boxes(0.0)
-    lattices = [center + _lattice(half) for center, half in zip(centers, halves, strict=True)]
-    return [places.reshape(-1, 3) for places in _in_camera(lattices, poses, openings_m, back_m)]
+    return tuple(center + _lattice(half) for center, half in zip(centers, halves, strict=True))
+
+
+@functools.lru_cache(maxsize=8)
+def _corners(gripper: Gripper) -> tuple[NDArray[np.float64], ...]:
+    """(8, 3) corners of the palm's front, and of each finger, likewise."""
+    centers, halves = gripper.boxes(0.0)
+    corners = centers[:, None] + _CORNERS * halves[:, None]
+    corners[0, :, 2] = np.maximum(corners[0, :, 2], corners[0, :, 2].max() - _PALM_FRONT_M)
+    return tuple(corners)
 
 
 def _in_camera(
-    parts: list[NDArray[np.float64]], poses: NDArray[np.float64], openings_m: NDArray[np.float64], back_m: float
+    parts: tuple[NDArray[np.float64], ...],
+    poses: NDArray[np.float64],
+    openings_m: NDArray[np.float64],
+    only_fingers: bool = False,
 ) -> list[NDArray[np.float64]]:
     """(K, P, 3) points of the palm, the finger at +Y and that at -Y, each (P, 3) in the TCP's frame when closed."""
     aside = openings_m[:, None, None] / 2 * np.array([0.0, 1.0, 0.0])
-    back = np.array([0.0, 0.0, back_m])
+    wanted = list(zip(parts, _SIDES, strict=True))[only_fingers:]
     return [
-        (local + side * aside - back) @ poses[:, :3, :3].transpose(0, 2, 1) + poses[:, None, :3, 3]
-        for local, side in zip(parts, _SIDES, strict=True)
+        (local + side * aside) @ poses[:, :3, :3].transpose(0, 2, 1) + poses[:, None, :3, 3] for local, side in wanted
     ]
+
+
+def _of_each(ask: Callable[[NDArray[np.float64]], NDArray[np.bool_]], there: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(K, P) bool: the answers for (K, P, 3) points."""
+    return ask(there.reshape(-1, 3)).reshape(there.shape[:2])
 
 
 def _lattice(half: NDArray[np.float64]) -> NDArray[np.float64]:

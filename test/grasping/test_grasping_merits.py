@@ -26,9 +26,8 @@ def _merits(observed_to_m: float) -> dict[str, np.ndarray]:
     surface = Surface(points, normals, observed, points.mean(axis=0, dtype=np.float64), True, False)
     pose = np.eye(4)[None].copy()
     pose[0, 2, 3] = DISTANCE_M
-    contents = Contents(
-        x[None], y[None], z[None], np.ones((1, len(x)), bool), np.array([THICKNESS_M]), np.zeros(1, np.float32)
-    )
+    only, every = np.zeros(len(x), np.intp), np.arange(len(x))
+    contents = Contents(only, every, x, y, z, np.array([THICKNESS_M]), np.zeros(1, np.float32))
     return merits_of(pose, contents, surface, GraspScene(points), load_gripper("franka_hand"))
 
 
