@@ -305,7 +305,8 @@ class _SymmetrySearch:
         images = self.flat @ linear.transpose(0, 1, 3, 2) + shifts[:, :, None]
         meets, free = self.view.rate(self.ground.points(images, self.heights))
         support, seen_free = meets.mean(axis=(1, 2)), free.mean(axis=(1, 2))
-        moved = np.abs(images.mean(axis=(1, 2)) - self.flat.mean(axis=0)).sum(axis=1) / self.spans.max()
+        middle = self.flat.mean(axis=0)
+        moved = np.abs((linear @ middle + shifts).mean(axis=1) - middle).sum(axis=1) / self.spans.max()
         best = int(np.argmax(support + worth - _SEEN_FREE_COST * seen_free - _SHIFT_COST * moved))
         rated = _Rated(
             _Symmetry(linear[best, -1], shifts[best, -1]),

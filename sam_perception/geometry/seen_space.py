@@ -85,14 +85,14 @@ class SeenSpace:
             the window is neither.
         """
         depth = points[..., 2]
-        pixels = np.nan_to_num(np.rint(project(points, self.intrinsics)), nan=-1e6)
-        columns, rows = (pixels[..., 0] - self.x).astype(np.intp), (pixels[..., 1] - self.y).astype(np.intp)
+        pixels = np.rint(project(points, self.intrinsics))
+        columns, rows = pixels[..., 0] - self.x, pixels[..., 1] - self.y
         height, width = self.free_to.shape
         inside = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
-        at = np.where(inside, rows * width + columns, 0)
+        at = np.where(inside, rows * width + columns, 0).astype(np.intp)  # NaN is not inside
         near, far = self.surface_from.reshape(-1).take(at), self.surface_to.reshape(-1).take(at)
         off = np.maximum(np.maximum(near - depth, depth - far), 0.0)
-        meets = np.where(inside, np.maximum(0.0, 1 - off / _tolerance_m(depth)), 0.0)
+        meets = inside * np.maximum(0.0, 1 - off / _tolerance_m(depth))
         return meets, inside & (depth < self.free_to.reshape(-1).take(at)) & (meets == 0)
 
     def may_hold(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
