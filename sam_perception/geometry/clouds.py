@@ -65,9 +65,9 @@ class ObjectCloud:
         """The cloud of the points where ``keep``, (N,) bool, is set."""
         if keep.all():
             return self
-        seen = np.zeros(self.seen.shape, dtype=np.bool_)
-        seen.reshape(-1)[self.crop_indices] = keep
-        return dataclasses.replace(self, points=self.points.take(np.flatnonzero(keep), axis=0), seen=seen)
+        kept, seen = np.flatnonzero(keep), np.zeros(self.seen.shape, dtype=np.bool_)
+        seen.reshape(-1)[self.crop_indices.take(kept)] = True
+        return dataclasses.replace(self, points=self.points.take(kept, axis=0), seen=seen)
 
     def depth_crop(self) -> NDArray[np.float32]:
         """(h, w) float32 depth of the cloud over ``mask.crop`` in metres, NaN where there is no point."""

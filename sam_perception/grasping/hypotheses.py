@@ -120,11 +120,12 @@ def _pairs(surface: Surface, gripper: Gripper) -> Axes:
         np.where(seen[second], out_of_second, np.abs(out_of_second)),
     )
     inside = np.flatnonzero(cosines > math.cos(_SLACK * math.atan(gripper.friction)))
-    middles = (points[first] + points[second]) / 2
+    middles = (points[first[inside]] + points[second[inside]]) / 2
     distance = np.linalg.norm(middles - surface.center, axis=1)
-    order = inside[np.argsort(-(cosines[inside] - 2.0 * distance[inside]), kind="stable")]
-    kept = _spread_over_cells(middles[order], directions[order], _PAIRS)
-    return Axes(middles[order][kept], directions[order][kept], widths[order][kept])
+    order = np.argsort(-(cosines[inside] - 2.0 * distance), kind="stable")
+    middles, inside = middles[order], inside[order]
+    kept = _spread_over_cells(middles, directions[inside], _PAIRS)
+    return Axes(middles[kept], directions[inside[kept]], widths[inside[kept]])
 
 
 def _spread_over_cells(middles: NDArray[np.float64], directions: NDArray[np.float64], count: int) -> NDArray[np.intp]:
