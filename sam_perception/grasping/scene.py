@@ -32,7 +32,8 @@ _BORDER_PX = 1
 _LATTICE_POINTS = 60_000
 _OBSTACLE_VOXEL_M = 0.004
 _TABLE_M = 0.003  # lower than this over the plane, and twice the noise of the depth, it is the plane
-_LOW_M, _BESIDE_M = 0.002, 0.05  # the same, and the noise once, this near to the object
+_LOW_M, _LOW_WITHIN_M = 0.002, 0.1  # the same, and the noise once, this near to the object: a tilted palm goes low
+_BESIDE_M = 0.05  # from the object, what finger tips come down on
 _FLAT_M = 0.0012  # lower than this, and a third of the noise, is the plane where heights are averaged
 _AVERAGED_PX, _FLAT_PX = 9, 7  # a side of what heights are averaged over; of what a flat thing covers at least
 _FLAT_AT_MOST_M = 0.006  # whatever is higher counts in no average
@@ -322,7 +323,7 @@ def _beside(
 
 
 def _above(points: NDArray[np.float32], geometry: ObjectGeometry) -> NDArray[np.bool_]:
-    """(N,) bool: what is higher than the plane; beside the object, where finger tips go low, also what is hardly so."""
+    """(N,) bool: what is higher than the plane; near the object, where fingers and palm go low, also what is hardly so."""
     plane, box = geometry.plane, geometry.box
     if plane is None or box is None:
         return np.ones(len(points), dtype=np.bool_)
@@ -331,7 +332,7 @@ def _above(points: NDArray[np.float32], geometry: ObjectGeometry) -> NDArray[np.
     heights, noise = heights[maybe], depth_noise_m(points[maybe, 2])
     high = heights > _TABLE_M + 2 * noise
     low = np.flatnonzero(~high & (heights > _LOW_M + noise))
-    high[low] = box.contains(points[maybe[low]], _BESIDE_M)
+    high[low] = box.contains(points[maybe[low]], _LOW_WITHIN_M)
     above = np.zeros(len(points), np.bool_)
     above[maybe[high]] = True
     return above

@@ -150,6 +150,19 @@ def test_a_card_beside_the_object_is_found_and_the_bare_table_is_not() -> None:
     assert len(scenes.grasp_scene(bare, alone).flat) == 0
 
 
+@pytest.mark.parametrize("gap_m", [0.03, 0.07])
+def test_a_knife_beside_the_object_is_in_the_way_of_a_tilted_palm(gap_m: float) -> None:
+    """It is 5 mm high: less than the noise leaves of the table elsewhere, and higher than what finger tips stay over."""
+    knife: Box = (-0.08, 0.02 + gap_m, 0.08, 0.035 + gap_m, 0.005)
+    view, frame, geometry = _measured(LOW_TARGET, knife)
+    table_T_camera = _table_T_camera(view, frame)
+    obstacles = scenes.grasp_scene(frame, geometry).obstacles @ table_T_camera[:3, :3].T + table_T_camera[:3, 3]
+    x0, y0, x1, y1, _ = knife
+    along = obstacles[(obstacles[:, 1] > y0 - 0.004) & (obstacles[:, 1] < y1 + 0.004), 0]
+    assert along.min() < x0 + 0.005 and along.max() > x1 - 0.005
+    assert len(along) == len(obstacles)
+
+
 TALL_TARGET: Box = (-0.03, -0.03, 0.03, 0.03, 0.15)
 MATS: tuple[Box, ...] = (
     (-0.1, 0.05, 0.1, 0.1, 0.0035),
