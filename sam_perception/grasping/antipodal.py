@@ -42,7 +42,7 @@ class AntipodalPlanner:
     """Closes the gripper on the object's surface, wherever pairs of contacts or its shape suggest it.
 
     Ten Pas and Platt, "Using geometry to detect grasp poses in 3D point clouds", ISRR 2015, evaluate hands by the
-    points between their fingers in this way. The batch work is numpy's, on the processor.
+    points between their fingers in this way. That is done for all hands at once, by numpy or on a GPU by torch.
     """
 
     name = "antipodal"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_perception.grasping.arrays import Array, Arrays, Floats, arrays_on, in_frames
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.hypotheses import MIN_GAP_M, Hypotheses
 from sam_perception.grasping.merits import Contents, merits_of
 from sam_perception.grasping.scene import GraspScene
-from sam_perception.grasping.segments import Floats, extremes_of, least_of
 from sam_perception.grasping.surface import Surface
-from sam_perception.grasping.sweep import OWN_MARGIN_M, PLANE_MARGIN_M, in_frames, lowest_m, palm_hits, plane_margin_m
+from sam_perception.grasping.sweep import OWN_MARGIN_M, PLANE_MARGIN_M, lowest_m, palm_hits, plane_margin_m
 
 _SEARCH_M = 0.008  # further than this beyond the contacts' distance nothing is taken to be between the fingers
 _GAPS_M = (0.010, 0.005)  # on each side of the object; the first that is free
@@ -24,7 +24,6 @@ _BEYOND_M = 0.004  # how far finger tips go beyond what they grasp
 _SHALLOW_M = 0.010  # how far beyond the contacts' middle the tips go at least, where they are not to go deep
 _SAME_DEPTH_M = 0.006
 _LEAST_OVERLAP_M = 0.0015  # of finger tips and object, along the approach
-_FAR = np.float32(1e30)
 _LEVEL = 0.05  # an approach that goes down by less than this share does not come nearer to the plane
 
 
@@ -63,6 +62,7 @@ class _Strips:
     K hypotheses need no further look.
 
     Attributes:
+        arrays: that the entries are reckoned with.
         grasp: (E,) which of the K hypotheses, in rising order.
         point: (E,) which of the surface's points.
         x: (E,) across the fingers, likewise y along the closing direction and z along the approach.
@@ -75,50 +75,58 @@ class _Strips:
         near_palm: (K,) least z of those that it may meet when it is moved along the closing direction.
     """
 
-    grasp: NDArray[np.intp]
-    point: NDArray[np.intp]
-    x: Floats
-    y: Floats
-    z: Floats
-    column: NDArray[np.bool_]
+    arrays: Arrays
+    grasp: Array
+    point: Array
+    x: Array
+    y: Array
+    z: Array
+    column: Array
     first: Floats
     last: Floats
     under_palm: Floats
     near_palm: Floats
 
     @classmethod
-    def of(cls, hypotheses: Hypotheses, surface: Surface, gripper: Gripper) -> _Strips:
-        x, y, z = in_frames(hypotheses.frames, surface.points)
-        aside, palm = np.abs(x), gripper.palm_size_m
-        near_palm = _least_where(z, aside < palm[0] / 2 + OWN_MARGIN_M)
-        under_palm = _least_where(z, (aside < palm[0] / 2) & (np.abs(y) < palm[1] / 2))
-        at = np.flatnonzero(aside < gripper.finger_width_m / 2 + OWN_MARGIN_M)
-        grasp, point = np.divmod(at, len(surface.points))
-        x, y, z = (each.reshape(-1).take(at) for each in (x, y, z))
-        half = np.minimum(hypotheses.widths_m / 2 + _SEARCH_M, gripper.max_opening_m / 2).astype(np.float32)
-        column = (np.abs(x) < gripper.finger_width_m / 2) & (np.abs(y) < half[grasp])
-        inside = np.flatnonzero(column)
-        first, last = extremes_of(z[inside], grasp[inside], len(hypotheses.frames))
-        return cls(grasp, point, x, y, z, column, first, last, under_palm, near_palm)
+    def of(cls, hypotheses: Hypotheses, surface: Surface, scene: GraspScene, gripper: Gripper) -> _Strips:
+        arrays = arrays_on(scene.device)
+        x, y, z = arrays.in_frames(hypotheses.frames, surface.points)
+        aside, palm = abs(x), gripper.palm_size_m
+        near_palm = arrays.least_where(z, aside < palm[0] / 2 + OWN_MARGIN_M)
+        under_palm = arrays.least_where(z, (aside < palm[0] / 2) & (abs(y) < palm[1] / 2))
+        at = arrays.where(aside < gripper.finger_width_m / 2 + OWN_MARGIN_M)
+        grasp = at // max(1, len(surface.points))
+        point = at - grasp * len(surface.points)
+        x, y, z = (arrays.take(each.reshape(-1), at) for each in (x, y, z))
+        half = arrays.of(np.minimum(hypotheses.widths_m / 2 + _SEARCH_M, gripper.max_opening_m / 2))
+        column = (abs(x) < gripper.finger_width_m / 2) & (abs(y) < arrays.take(half, grasp))
+        inside = arrays.where(column)
+        first, last = arrays.extremes(arrays.take(z, inside), arrays.take(grasp, inside), len(hypotheses.frames))
+        return cls(arrays, grasp, point, x, y, z, column, first, last, under_palm, near_palm)
 
-    def take(self, kept: NDArray[np.intp], where: NDArray[np.bool_] | None = None) -> _Strips:
+    def take(self, kept: NDArray[np.intp], where: Array | None = None) -> _Strips:
         """Those of some of the hypotheses, given in rising order, and of these perhaps only some entries, (E,) bool."""
         number = np.full(len(self.first), -1, np.intp)
         number[kept] = np.arange(len(kept))
-        grasp = number[self.grasp]
-        some = np.flatnonzero(grasp >= 0 if where is None else (grasp >= 0) & where)
+        grasp = self.of_each(number)
+        some = self.arrays.where(grasp >= 0 if where is None else (grasp >= 0) & where)
         return _Strips(
-            grasp.take(some),
-            self.point.take(some),
-            self.x.take(some),
-            self.y.take(some),
-            self.z.take(some),
-            self.column.take(some),
+            self.arrays,
+            self.arrays.take(grasp, some),
+            self.arrays.take(self.point, some),
+            self.arrays.take(self.x, some),
+            self.arrays.take(self.y, some),
+            self.arrays.take(self.z, some),
+            self.arrays.take(self.column, some),
             self.first[kept],
             self.last[kept],
             self.under_palm[kept],
             self.near_palm[kept],
         )
+
+    def of_each(self, values: NDArray[Any]) -> Array:
+        """(E,) the value of each entry's hypothesis, of (K,)."""
+        return self.arrays.take(self.arrays.of(values), self.grasp)
 
 
 def closed_on(
@@ -133,7 +141,7 @@ def closed_on(
         gripper: that closes.
         rejected: counts what is left out, by reason; changed.
     """
-    strips = _Strips.of(hypotheses, surface, gripper)
+    strips = _Strips.of(hypotheses, surface, scene, gripper)
     deep = _deepest(hypotheses, strips, scene, gripper)
     some = np.flatnonzero(deep - strips.first > _LEAST_OVERLAP_M)
     _count(rejected, "with nothing between the fingers", len(deep) - len(some))
@@ -148,12 +156,12 @@ def closed_on(
 
 def _deepest(hypotheses: Hypotheses, strips: _Strips, scene: GraspScene, gripper: Gripper) -> NDArray[np.float64]:
     """(K,) how far along each frame's z the finger tips can go: to palm, shoulder or plane, or past the object."""
-    frames, grasp = hypotheses.frames, strips.grasp
-    inner = np.minimum(hypotheses.widths_m / 2 + _GAPS_M[1], gripper.max_opening_m / 2).astype(np.float32)[grasp]
-    x, y = np.abs(strips.x), np.abs(strips.y)
-    beside = (y > inner) & (y < inner + np.float32(gripper.finger_thickness_m)) & (x < gripper.finger_width_m / 2)
-    met = np.flatnonzero(beside)
-    shoulder = least_of(strips.z[met], grasp[met], len(frames))
+    frames, arrays = hypotheses.frames, strips.arrays
+    inner = strips.of_each(np.minimum(hypotheses.widths_m / 2 + _GAPS_M[1], gripper.max_opening_m / 2))
+    x, y = abs(strips.x), abs(strips.y)
+    beside = (y > inner) & (y < inner + gripper.finger_thickness_m) & (x < gripper.finger_width_m / 2)
+    met = arrays.where(beside)
+    shoulder = arrays.least(arrays.take(strips.z, met), arrays.take(strips.grasp, met), len(frames))
     deep = np.minimum(strips.under_palm + gripper.finger_length_m - _PALM_GAP_M, strips.last + _BEYOND_M)
     deep = np.minimum(deep, shoulder - _SHOULDER_GAP_M).astype(np.float64)
     if scene.plane is None:
@@ -174,7 +182,7 @@ def _until_flat(frames: NDArray[np.float64], scene: GraspScene, gripper: Gripper
     x, y, z = in_frames(frames, scene.flat)
     aside = gripper.max_opening_m / 2 + gripper.finger_thickness_m + PLANE_MARGIN_M
     below = (np.abs(x) < gripper.finger_width_m / 2 + PLANE_MARGIN_M) & (np.abs(y) < aside)
-    return _least_where(z, below).astype(np.float64) - plane_margin_m(scene)
+    return arrays_on("cpu").least_where(z, below).astype(np.float64) - plane_margin_m(scene)
 
 
 def _grips(
@@ -187,10 +195,10 @@ def _grips(
     rejected: dict[str, int],
 ) -> Grips:
     """Those of the frames, with their finger tips at ``tips`` along z, that hold something and get there."""
-    depth = tips.astype(np.float32)[strips.grasp]
-    between = strips.column & (strips.z < depth) & (strips.z > depth - np.float32(gripper.finger_length_m))
-    inside = np.flatnonzero(between)
-    low, high = extremes_of(strips.y[inside], strips.grasp[inside], len(frames))
+    arrays, depth = strips.arrays, strips.of_each(tips)
+    between = strips.column & (strips.z < depth) & (strips.z > depth - gripper.finger_length_m)
+    inside = arrays.where(between)
+    low, high = arrays.extremes(arrays.take(strips.y, inside), arrays.take(strips.grasp, inside), len(frames))
     holds = np.isfinite(low)
     _count(rejected, "with nothing between the fingers", np.count_nonzero(~holds))
     widths = np.where(holds, high, 0).astype(np.float64) - np.where(holds, low, 0)
@@ -206,30 +214,22 @@ def _grips(
     poses[:, :3, 3] += along * poses[:, :3, 2] + middles[kept, None] * poses[:, :3, 1]
     near = np.flatnonzero(tips[kept] - gripper.finger_length_m + OWN_MARGIN_M > strips.near_palm[kept])
     clear = np.ones(len(kept), np.bool_)
-    x, y, z = in_frames(poses[near], surface.points)
-    clear[near] = ~palm_hits(x, y, z, gripper).any(axis=1)
+    x, y, z = arrays.in_frames(poses[near], surface.points)
+    clear[near] = ~arrays.to_numpy(palm_hits(x, y, z, gripper).any(axis=1))
     kept, poses = kept[clear], poses[clear]
     _count(rejected, "would push the object before closing", np.count_nonzero(fits) - len(kept))
     held = strips.take(kept, between)
     contents = Contents(
+        arrays,
         held.grasp,
         held.point,
         held.x,
-        held.y - middles[kept][held.grasp],
-        held.z - at_tcp[kept][held.grasp],
+        held.y - held.of_each(middles[kept]),
+        held.z - held.of_each(at_tcp[kept]),
         widths[kept],
         (strips.last[kept] - tips[kept]).astype(np.float32),
     )
     return Grips(poses, widths[kept], openings[kept], merits_of(poses, contents, surface, scene, gripper))
-
-
-def _least_where(values: Floats, where: NDArray[np.bool_]) -> Floats:
-    """(K,) the least of each row's values where asked for; infinite where it is nowhere."""
-    added = np.multiply(~where, _FAR, dtype=np.float32)  # five times as fast as np.where, which guesses at each value
-    added += values
-    least: Floats = added.min(axis=1, initial=_FAR)
-    least[least >= _FAR / 2] = np.inf
-    return least
 
 
 def _count(rejected: dict[str, int], reason: str, number: Any) -> None:
@@ -249,13 +249,14 @@ def _openings(
         gripper: that closes.
     """
     openings, free = np.zeros(len(widths)), np.zeros(len(widths), dtype=np.bool_)
-    before = np.flatnonzero(strips.z - at_tcp[strips.grasp] < gripper.tip_m + OWN_MARGIN_M)
-    grasp = strips.grasp[before]
-    away = np.abs(strips.y[before] - middles[grasp])
+    arrays = strips.arrays
+    before = arrays.where(strips.z - strips.of_each(at_tcp) < gripper.tip_m + OWN_MARGIN_M)
+    grasp = arrays.take(strips.grasp, before)
+    away = abs(arrays.take(strips.y, before) - arrays.take(arrays.of(middles), grasp))
     for gap in _GAPS_M:
         wide = np.minimum(widths + 2 * gap, gripper.max_opening_m)
-        inner = (wide / 2 - OWN_MARGIN_M).astype(np.float32)[grasp]
-        met = (away > inner) & (away < inner + np.float32(gripper.finger_thickness_m + 2 * OWN_MARGIN_M))
-        fits = ~free & (np.bincount(grasp[met], minlength=len(widths)) == 0)
+        inner = arrays.take(arrays.of(wide / 2 - OWN_MARGIN_M), grasp)
+        met = arrays.where((away > inner) & (away < inner + (gripper.finger_thickness_m + 2 * OWN_MARGIN_M)))
+        fits = ~free & (arrays.counts(arrays.take(grasp, met), len(widths)) == 0)
         openings[fits], free[fits] = wide[fits], True
     return openings, free

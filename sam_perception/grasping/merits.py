@@ -8,9 +8,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_perception.grasping.arrays import Array, Arrays, Floats
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.scene import GraspScene
-from sam_perception.grasping.segments import Floats, extremes_of, least_of, mean_of
 from sam_perception.grasping.surface import Surface
 
 # Quality is the product of the merits, each to its power. The powers are those of a logistic regression on some 500
@@ -47,6 +47,7 @@ class Contents:
     """What is between the fingers of K grasps: E entries, each a point of the surface in the frame of a grasp's TCP.
 
     Attributes:
+        arrays: that the entries are reckoned with.
         grasp: (E,) which of the grasps, in rising order.
         point: (E,) which of the surface's points.
         x: (E,), likewise y and z.
@@ -56,11 +57,12 @@ class Contents:
         beyond_m: (K,) how far it goes on beyond the finger tips.
     """
 
-    grasp: NDArray[np.intp]
-    point: NDArray[np.intp]
-    x: Floats
-    y: Floats
-    z: Floats
+    arrays: Arrays
+    grasp: Array
+    point: Array
+    x: Array
+    y: Array
+    z: Array
     widths_m: NDArray[np.float64]
     beyond_m: Floats
 
@@ -95,7 +97,7 @@ def merits_of(
     alignment = np.minimum(*(side["alignment"] for side in sides))
     normals = _margin(np.arccos(np.clip(alignment, 0, 1)), cone)
     spread_x, spread_z = (np.minimum(*(side[name] for side in sides)) for name in ("spread_x", "spread_z"))
-    front = least_of(contents.z, contents.grasp, len(poses))
+    front = contents.arrays.least(contents.z, contents.grasp, len(poses))
     overlaps = gripper.tip_m - front.astype(np.float64)
     # Flat things show upright normals only: there the outline alone has to do.
     ends = contents.beyond_m < _GOES_ON_M
@@ -120,9 +122,9 @@ def merits_of(
 
 def _measured(contents: Contents, surface: Surface) -> NDArray[np.float64]:
     """1 where what was observed spans the width between the fingers, less where one side of it is guessed."""
-    seen = np.flatnonzero(surface.is_observed[contents.point])
-    y, grasp, half = contents.y[seen], contents.grasp[seen], (contents.widths_m / 2).astype(np.float32)
-    low, high = extremes_of(y, grasp, len(half))
+    arrays, half = contents.arrays, (contents.widths_m / 2).astype(np.float32)
+    seen = arrays.where(arrays.take(arrays.of(surface.is_observed), contents.point))
+    low, high = arrays.extremes(arrays.take(contents.y, seen), arrays.take(contents.grasp, seen), len(half))
     missing = np.maximum(half - np.maximum(high, -half), half - np.maximum(-low, -half))
     share = missing / np.maximum(contents.widths_m, 1e-6)
     return _share(1 - share, _MOSTLY)
@@ -155,11 +157,13 @@ def _both_sides(
     contents: Contents, poses: NDArray[np.float64], surface: Surface, gripper: Gripper
 ) -> tuple[list[dict[str, NDArray[np.float64]]], list[NDArray[np.float64]]]:
     """What each pad touches, and how much it leans."""
-    half = (contents.widths_m / 2).astype(np.float32)[contents.grasp]
-    outer = np.flatnonzero(np.abs(contents.y) > half - np.float32(_OUTLINE_M))
-    grasp, point = contents.grasp[outer], contents.point[outer]
-    x, y, z = contents.x[outer], contents.y[outer], contents.z[outer] - np.float32(gripper.tip_m)
-    entries = _Entries(grasp, point, x, y, z, half[outer] - np.abs(y) < _CONTACT_M, len(poses))
+    arrays, halves = contents.arrays, contents.arrays.of(contents.widths_m / 2)
+    outer = arrays.where(abs(contents.y) > arrays.take(halves, contents.grasp) - _OUTLINE_M)
+    grasp, point, x, y, z = (
+        arrays.take(values, outer) for values in (contents.grasp, contents.point, contents.x, contents.y, contents.z)
+    )
+    touches = arrays.take(halves, grasp) - abs(y) < _CONTACT_M
+    entries = _Entries(arrays, grasp, point, x, y, z - gripper.tip_m, touches, len(poses))
     ends = contents.beyond_m < _GOES_ON_M
     both = [entries.where(side) for side in (y > 0, y <= 0)]
     return [_touched(side, poses, surface, gripper) for side in both], [_slope(side, gripper, ends) for side in both]
@@ -170,6 +174,7 @@ class _Entries:
     """Points near the pads, of all grasps in one list: (E,) each.
 
     Attributes:
+        arrays: that they are reckoned with.
         grasp: which of the ``count`` grasps.
         point: which of the surface's points.
         x: in the grasp's frame, likewise y and z; z from the finger tips on.
@@ -179,33 +184,35 @@ class _Entries:
         count: of the grasps.
     """
 
-    grasp: NDArray[np.intp]
-    point: NDArray[np.intp]
-    x: Floats
-    y: Floats
-    z: Floats
-    touches: NDArray[np.bool_]
+    arrays: Arrays
+    grasp: Array
+    point: Array
+    x: Array
+    y: Array
+    z: Array
+    touches: Array
     count: int
 
-    def where(self, keep: NDArray[np.bool_]) -> _Entries:
+    def where(self, keep: Array) -> _Entries:
         """Those that are kept."""
-        some = np.flatnonzero(keep)
-        return _Entries(
-            self.grasp[some], self.point[some], self.x[some], self.y[some], self.z[some], self.touches[some], self.count
+        some = self.arrays.where(keep)
+        grasp, point, x, y, z, touches = (
+            self.arrays.take(values, some) for values in (self.grasp, self.point, self.x, self.y, self.z, self.touches)
         )
+        return _Entries(self.arrays, grasp, point, x, y, z, touches, self.count)
 
-    def mean(self, values: NDArray) -> NDArray[np.float64]:
+    def mean(self, values: Array) -> NDArray[np.float64]:
         """(count,) mean of (E,) values for each grasp; 0 without any."""
-        return mean_of(values, self.grasp, self.count)
+        return self.arrays.means(values, self.grasp, self.count)
 
 
 def _touched(
     entries: _Entries, poses: NDArray[np.float64], surface: Surface, gripper: Gripper
 ) -> dict[str, NDArray[np.float64]]:
     """Means over the points that one pad touches: normals along the closing axis, place, spread, share observed."""
-    touched = entries.where(entries.touches)
-    closing = poses[:, :3, 1].astype(np.float32)
-    alignment = np.abs(np.einsum("ij,ij->i", surface.normals[touched.point], closing[touched.grasp]))
+    arrays, touched = entries.arrays, entries.where(entries.touches)
+    closing = arrays.take(arrays.of(poses[:, :3, 1]), touched.grasp)
+    alignment = abs(arrays.dots(arrays.take(arrays.of(surface.normals), touched.point), closing))
     x, z = touched.mean(touched.x), touched.mean(touched.z)
     deviation_x = np.sqrt(np.maximum(touched.mean(touched.x**2) - x**2, 0))
     deviation_z = np.sqrt(np.maximum(touched.mean(touched.z**2) - z**2, 0))
@@ -215,7 +222,7 @@ def _touched(
         "z": z + gripper.tip_m,
         "spread_x": deviation_x,
         "spread_z": deviation_z,
-        "seen": touched.mean(surface.is_observed[touched.point].astype(np.float64)),
+        "seen": touched.mean(arrays.take(arrays.of(surface.is_observed), touched.point)),
     }
 
 
@@ -226,11 +233,11 @@ def _slope(entries: _Entries, gripper: Gripper, ends: NDArray[np.bool_]) -> NDAr
     the difference of its left and right, and along it when it is widest at the tip and goes on beyond.
     """
     across = gripper.finger_width_m / 3
-    column = np.clip(((entries.x / gripper.finger_width_m + 0.5) * 3).astype(np.intp), 0, 2)
-    row = np.clip((-entries.z / _FIELD_M).astype(np.intp), 0, 2)
-    outermost = np.full((entries.count, 3, 3), -np.inf, np.float32)  # as the values are: other types are slow here
-    np.maximum.at(outermost.reshape(-1), (entries.grasp * 3 + column) * 3 + row, np.abs(entries.y))
-    edges = outermost.astype(np.float64)
+    column = entries.arrays.whole((entries.x / gripper.finger_width_m + 0.5) * 3, 2)
+    row = entries.arrays.whole(-entries.z / _FIELD_M, 2)
+    field = (entries.grasp * 3 + column) * 3 + row
+    outermost = entries.arrays.greatest_at(abs(entries.y), field, 9 * entries.count)
+    edges = outermost.astype(np.float64).reshape(-1, 3, 3)
     columns, rows = edges.max(axis=2), edges.max(axis=1)
     with np.errstate(invalid="ignore"):
         sideways = np.abs(columns[:, 0] - columns[:, 2]) / (2 * across)

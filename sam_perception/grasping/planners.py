@@ -67,6 +67,7 @@ def plan_grasps(
     gripper: Gripper,
     planner: str = DEFAULT_PLANNER,
     max_candidates: int = 20,
+    device: str = "cpu",
 ) -> GraspPlan:
     """Grasps of a measured object.
 
@@ -76,8 +77,10 @@ def plan_grasps(
         gripper: that is to grasp it.
         planner: one of ``PLANNERS``.
         max_candidates: at most so many.
+        device: where the batch work is done, see ``GraspScene``.
 
     Raises:
         InvalidInputError: an unknown planner, a frame without intrinsics.
+        ModelUnavailableError: a device that is not there.
     """
-    return make_planner(planner).plan(grasp_scene(frame, geometry), gripper, max_candidates)
+    return make_planner(planner).plan(grasp_scene(frame, geometry, device), gripper, max_candidates)

@@ -131,6 +131,8 @@ class GraspScene:
         object_cloud: the cloud with its pixels, where it came from an image; None otherwise.
         completed: that cloud and what its unseen side probably is; None where a planner has to guess that.
         view: what the camera saw; None when unknown, whence nothing is known of the space around.
+        device: where grasps are closed on the cloud, all at once: auto, cuda, cuda:N or cpu; by default where the cloud
+            is. Only on a GPU torch does it, which has the same answers but for rounding.
         lift: (3,) unit vector against gravity; the plane's normal, or towards the camera where there is no plane.
 
     Raises:
@@ -145,8 +147,11 @@ class GraspScene:
     view: View | None = None
     flat: NDArray[np.floating] = dataclasses.field(default_factory=lambda: np.empty((0, 3), np.float32))
     completed: CompletedCloud | None = None
+    device: str = ""
 
     def __post_init__(self) -> None:
+        if not self.device:
+            object.__setattr__(self, "device", _device_of(self.cloud))
         for name in ("cloud", "obstacles", "flat"):
             points = _to_numpy(getattr(self, name))
             if points.ndim != 2 or points.shape[1] != 3 or points.dtype.kind not in "fiu":
@@ -233,8 +238,13 @@ def _grid_around(points: NDArray[np.floating], cell_m: float, reach: int) -> tup
     return grid, low
 
 
-def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry) -> GraspScene:
+def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry, device: str = "cpu") -> GraspScene:
     """What a planner needs to know of a measured object and the frame that it was measured in.
+
+    Args:
+        frame: with depth and intrinsics.
+        geometry: of the object, from ``measure_object``.
+        device: see ``GraspScene``.
 
     Raises:
         InvalidInputError: a frame without depth or intrinsics.
@@ -244,12 +254,12 @@ def grasp_scene(frame: RgbdFrame, geometry: ObjectGeometry) -> GraspScene:
         raise InvalidInputError("RgbdFrame.intrinsics: grasps need the camera's intrinsics, got None; give them")
     view = View(frame.depth_m, frame.intrinsics, cloud.mask)
     if geometry.box is None:
-        return GraspScene(cloud.points, plane=geometry.plane, object_cloud=cloud, view=view)
+        return GraspScene(cloud.points, plane=geometry.plane, object_cloud=cloud, view=view, device=device)
     around = deproject_mask(frame, _around(geometry.box, frame.intrinsics, cloud.mask))
     obstacles, flat = _obstacles(around, geometry), _flat(around, geometry, frame.intrinsics)
     # What an outline suggests is no surface to close on: of such an object the few points that it has are completed.
     completed = None if geometry.is_estimated else geometry.completed
-    return GraspScene(cloud.points, obstacles, geometry.plane, geometry.box, cloud, view, flat, completed)
+    return GraspScene(cloud.points, obstacles, geometry.plane, geometry.box, cloud, view, flat, completed, device)
 
 
 def _obstacles(cloud: ObjectCloud, geometry: ObjectGeometry) -> NDArray[np.float32]:
@@ -323,7 +333,7 @@ def _beside(
 
 
 def _above(points: NDArray[np.float32], geometry: ObjectGeometry) -> NDArray[np.bool_]:
-    """(N,) bool: what is higher than the plane; near the object, where fingers and palm go low, also what is hardly so."""
+    """(N,) bool: what is higher than the plane; near the object, where the gripper goes low, also what is hardly so."""
     plane, box = geometry.plane, geometry.box
     if plane is None or box is None:
         return np.ones(len(points), dtype=np.bool_)
@@ -358,6 +368,10 @@ def _extent(
     x0, y0 = (int(value) for value in np.clip(low, 0, [width - 1, height - 1]))
     x1, y1 = (int(value) for value in np.clip(high, [x0 + 1, y0 + 1], [width, height]))
     return x0, y0, x1, y1
+
+
+def _device_of(points: Any) -> str:
+    return str(points.device) if getattr(points, "is_cuda", False) else "cpu"
 
 
 def _to_numpy(points: Any) -> NDArray[Any]:

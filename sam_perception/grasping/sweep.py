@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam_perception.geometry.noise import depth_noise_m
+from sam_perception.grasping.arrays import Array, in_frames
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.scene import GraspScene
 
@@ -117,18 +118,6 @@ def lowest_m(
     return origin + np.minimum(fingers, palm)
 
 
-def in_frames(poses: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(3, K, N) float32 x, y and z of (N, 3) points in the frames of (K, 4, 4) poses, by one matrix product."""
-    rotations = poses[:, :3, :3]
-    origins = np.einsum("kij,ki->jk", rotations, poses[:, :3, 3])
-    axes = rotations.transpose(2, 0, 1).reshape(-1, 3).astype(np.float32)
-    center = points.mean(axis=0, dtype=np.float64) if len(points) else np.zeros(3)  # float32 keeps micrometres near 0
-    local = (axes @ (points - center).astype(np.float32).T).reshape(3, len(poses), len(points))
-    shift = origins - np.einsum("kij,i->jk", rotations, center)
-    local -= shift.astype(np.float32)[:, :, None]
-    return local
-
-
 def _touches_obstacles(
     poses: NDArray[np.float64],
     openings_m: NDArray[np.float64],
@@ -218,13 +207,11 @@ def own_hits(
     return fingers | palm_hits(x, y, z, gripper)
 
 
-def palm_hits(
-    x: NDArray[np.float32], y: NDArray[np.float32], z: NDArray[np.float32], gripper: Gripper
-) -> NDArray[np.bool_]:
+def palm_hits(x: Array, y: Array, z: Array, gripper: Gripper) -> Array:
     """(K, N) bool: which points, given in the grippers' frames, the palm meets."""
     hits = z < gripper.tip_m - gripper.finger_length_m + OWN_MARGIN_M
-    hits &= np.abs(x) < gripper.palm_size_m[0] / 2 + OWN_MARGIN_M
-    hits &= np.abs(y) < gripper.palm_size_m[1] / 2 + OWN_MARGIN_M
+    hits &= abs(x) < gripper.palm_size_m[0] / 2 + OWN_MARGIN_M
+    hits &= abs(y) < gripper.palm_size_m[1] / 2 + OWN_MARGIN_M
     return hits
 
 

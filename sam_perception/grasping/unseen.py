@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from sam_perception.grasping.arrays import in_frames
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.scene import GraspScene
-from sam_perception.grasping.sweep import in_frames, palm_sweeps
+from sam_perception.grasping.sweep import palm_sweeps
 
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)])
 _SIDES = (0, 1, -1)  # of palm and fingers, along Y

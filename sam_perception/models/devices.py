@@ -54,7 +54,7 @@ def place(options: ModelOptions) -> Placement:
     require_libraries()
     import torch
 
-    device = _device(options.device)
+    device = torch_device(options.device)
     if options.precision not in PRECISIONS:
         raise ModelUnavailableError(f"precision {options.precision!r}: expected one of {', '.join(PRECISIONS)}")
     _check_precision(device, options.precision)
@@ -87,7 +87,17 @@ def out_of_memory_as_sentence(doing: str, remedy: str) -> Iterator[None]:
         raise ModelUnavailableError(f"out of memory while {doing}{_allocation(text)}; {remedy}") from error
 
 
-def _device(name: str) -> torch.device:
+def torch_device(name: str) -> torch.device:
+    """The device of a name.
+
+    Args:
+        name: auto, cuda, cuda:N, mps or cpu.
+
+    Raises:
+        ModelUnavailableError: torch is missing, another name, or a device that this machine lacks.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise ModelUnavailableError(f"device {name!r}: needs torch, run `pip install torch`, or use device cpu")
     import torch
 
     if name == "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sam_perception.grasping.arrays import arrays_on
 from sam_perception.grasping.gripper import load_gripper
 from sam_perception.grasping.merits import Contents, merits_of, quality_of
 from sam_perception.grasping.scene import GraspScene
@@ -27,7 +28,7 @@ def _merits(observed_to_m: float) -> dict[str, np.ndarray]:
     pose = np.eye(4)[None].copy()
     pose[0, 2, 3] = DISTANCE_M
     only, every = np.zeros(len(x), np.intp), np.arange(len(x))
-    contents = Contents(only, every, x, y, z, np.array([THICKNESS_M]), np.zeros(1, np.float32))
+    contents = Contents(arrays_on("cpu"), only, every, x, y, z, np.array([THICKNESS_M]), np.zeros(1, np.float32))
     return merits_of(pose, contents, surface, GraspScene(points), load_gripper("franka_hand"))
 
 

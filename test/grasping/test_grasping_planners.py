@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -21,8 +22,8 @@ from grasp_shapes import (
     turned,
 )
 
-from sam_perception.errors import InvalidInputError
-from sam_perception.grasping import antipodal
+from sam_perception.errors import InvalidInputError, ModelUnavailableError
+from sam_perception.grasping import antipodal, closing
 from sam_perception.grasping.candidates import GraspPlan
 from sam_perception.grasping.gripper import load_gripper
 from sam_perception.grasping.planners import DEFAULT_PLANNER, PLANNERS, make_planner
@@ -224,6 +225,38 @@ def test_a_tensor_will_do_as_a_cloud() -> None:
     np.testing.assert_array_equal(
         as_tensor.candidates[0].camera_T_tcp, _plan(GraspScene(cloud)).candidates[0].camera_T_tcp
     )
+
+
+@pytest.mark.parametrize("shape", ["box", "can", "nothing"])
+def test_torch_closes_on_the_same_grasps_as_numpy(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the processor, where both can be asked; on a GPU it is the same code."""
+    torch = pytest.importorskip("torch")
+    from sam_perception.grasping.torch_arrays import torch_arrays
+
+    surfaces = {
+        "box": box_surface((0.1, 0.04, 0.05)),
+        "can": np.concatenate([tube(0.033, 0.1), disc(0.033, 0.1)]),
+        "nothing": box_surface((0.3, 0.3, 0.01)),  # wider than the gripper and too low for it
+    }
+    scene = scene_of(surfaces[shape])
+    by_numpy = _plan(scene)
+    monkeypatch.setattr(closing, "arrays_on", lambda device: torch_arrays(torch.device("cpu")))
+    by_torch = _plan(scene)
+    assert by_torch.rejected == by_numpy.rejected
+    assert len(by_torch.candidates) == len(by_numpy.candidates)
+    assert bool(by_numpy.candidates) == (shape != "nothing")
+    for ours, theirs in zip(by_torch.candidates, by_numpy.candidates, strict=True):
+        np.testing.assert_allclose(ours.camera_T_tcp, theirs.camera_T_tcp, atol=1e-6)
+        assert ours.quality == pytest.approx(theirs.quality, abs=1e-5)
+        assert ours.width_m == pytest.approx(theirs.width_m, abs=1e-6)
+
+
+def test_a_device_that_is_not_there_is_refused_in_a_sentence() -> None:
+    pytest.importorskip("torch")
+    scene = dataclasses.replace(scene_of(box_surface((0.1, 0.04, 0.05))), device="cuda:99")
+    with pytest.raises(ModelUnavailableError, match="device 'cuda:99'"):
+        _plan(scene)
+    assert _plan(dataclasses.replace(scene, device="cpu")).candidates
 
 
 def test_unknown_planner_is_told_which_there_are() -> None:

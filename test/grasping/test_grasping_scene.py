@@ -152,7 +152,7 @@ def test_a_card_beside_the_object_is_found_and_the_bare_table_is_not() -> None:
 
 @pytest.mark.parametrize("gap_m", [0.03, 0.07])
 def test_a_knife_beside_the_object_is_in_the_way_of_a_tilted_palm(gap_m: float) -> None:
-    """It is 5 mm high: less than the noise leaves of the table elsewhere, and higher than what finger tips stay over."""
+    """It is 5 mm high: less than the noise leaves of the table elsewhere, and higher than finger tips stay over."""
     knife: Box = (-0.08, 0.02 + gap_m, 0.08, 0.035 + gap_m, 0.005)
     view, frame, geometry = _measured(LOW_TARGET, knife)
     table_T_camera = _table_T_camera(view, frame)
