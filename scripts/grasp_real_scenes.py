@@ -98,11 +98,12 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], help="also with this model's masks; may be repeated")
     parser.add_argument("--planner", default=DEFAULT_PLANNER, help=f"({DEFAULT_PLANNER})")
     parser.add_argument("--gripper", default=DEFAULT_GRIPPER, help=f"name or YAML file ({DEFAULT_GRIPPER})")
+    parser.add_argument("--device", default="cpu", help="where grasps are closed: auto, cuda, cuda:N or cpu (cpu)")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     gripper, rows = load_gripper(args.gripper), []
     for scene, kind, masks in tqdm(masks_of_all(args.scenes, args.model), desc="grasping", disable=None):
-        found = [measured_and_planned(scene, masks, i, gripper, args.planner) for i in range(len(masks))]
+        found = [measured_and_planned(scene, masks, i, gripper, args.planner, args.device) for i in range(len(masks))]
         plans = [plan for _, plan, _ in found]
         rows += [
             described(scene, kind, mask, thing, gripper, *each)
@@ -139,13 +140,13 @@ def _click(thing: EvaluationObject) -> tuple[int, int]:
 
 
 def measured_and_planned(
-    scene: EvaluationScene, masks: Sequence[Mask], index: int, gripper: Gripper, planner: str
+    scene: EvaluationScene, masks: Sequence[Mask], index: int, gripper: Gripper, planner: str, device: str
 ) -> tuple[ObjectGeometry, GraspPlan, float]:
     """One object's geometry, its grasps, and ms for both."""
     start = time.perf_counter()
     others = [mask for i, mask in enumerate(masks) if i != index]
     geometry = measure_object(scene.frame, masks[index], others)
-    plan = plan_grasps(scene.frame, geometry, gripper, planner)
+    plan = plan_grasps(scene.frame, geometry, gripper, planner, device=device)
     return geometry, plan, 1e3 * (time.perf_counter() - start)
 
 
