@@ -204,7 +204,8 @@ def _grips(
     widths = np.where(holds, high, 0).astype(np.float64) - np.where(holds, low, 0)
     fits = holds & (widths <= gripper.max_opening_m - 2 * MIN_GAP_M)
     _count(rejected, "too wide for the gripper", np.count_nonzero(holds & ~fits))
-    middles: Floats = np.where(fits, (low + high) / np.float32(2), np.float32(0))
+    middles = np.zeros(len(frames), np.float32)
+    middles[fits] = (low[fits] + high[fits]) / np.float32(2)
     at_tcp = (tips - gripper.tip_m).astype(np.float32)
     openings, free = _openings(strips, middles, at_tcp, widths, gripper)
     free &= fits
@@ -212,10 +213,8 @@ def _grips(
     poses = frames[kept].copy()
     along = (tips[kept] - gripper.tip_m)[:, None]
     poses[:, :3, 3] += along * poses[:, :3, 2] + middles[kept, None] * poses[:, :3, 1]
-    near = np.flatnonzero(tips[kept] - gripper.finger_length_m + OWN_MARGIN_M > strips.near_palm[kept])
-    clear = np.ones(len(kept), np.bool_)
-    x, y, z = arrays.in_frames(poses[near], surface.points)
-    clear[near] = ~arrays.to_numpy(palm_hits(x, y, z, gripper).any(axis=1))
+    may_hit = tips[kept] - gripper.finger_length_m + OWN_MARGIN_M > strips.near_palm[kept]
+    clear = ~_palm_hits_any(poses, may_hit, surface, gripper, arrays)
     kept, poses = kept[clear], poses[clear]
     _count(rejected, "would push the object before closing", np.count_nonzero(fits) - len(kept))
     held = strips.take(kept, between)
@@ -230,6 +229,16 @@ def _grips(
         (strips.last[kept] - tips[kept]).astype(np.float32),
     )
     return Grips(poses, widths[kept], openings[kept], merits_of(poses, contents, surface, scene, gripper))
+
+
+def _palm_hits_any(
+    poses: NDArray[np.float64], may_hit: NDArray[np.bool_], surface: Surface, gripper: Gripper, arrays: Arrays
+) -> NDArray[np.bool_]:
+    """(K,) bool: which grippers' palms meet a point of the object, looked up for those (K,) bool that may."""
+    hits = may_hit.copy()
+    x, y, z = arrays.in_frames(poses[may_hit], surface.points)
+    hits[may_hit] = arrays.to_numpy(palm_hits(x, y, z, gripper).any(axis=1))
+    return hits
 
 
 def _count(rejected: dict[str, int], reason: str, number: Any) -> None:
