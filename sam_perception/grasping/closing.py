@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_perception.grasping.arrays import Array, Arrays, Floats, arrays_on, in_frames
+from sam_perception.grasping.arrays import Array, Arrays, Floats, arrays_on
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.hypotheses import MIN_GAP_M, Hypotheses
 from sam_perception.grasping.merits import Contents, merits_of
@@ -172,17 +172,19 @@ def _deepest(hypotheses: Hypotheses, strips: _Strips, scene: GraspScene, gripper
     room = lowest_m(with_tips_at_origin, openings, scene, gripper) - plane_margin_m(scene)
     sink = -(frames[:, :3, 2] @ scene.plane.normal)
     until_plane = np.where(sink > _LEVEL, room / np.maximum(sink, _LEVEL), np.where(room > 0, np.inf, -np.inf))
-    return np.minimum(np.minimum(deep, until_plane), _until_flat(frames, scene, gripper))
+    return np.minimum(np.minimum(deep, until_plane), _until_flat(frames, scene, gripper, arrays))
 
 
-def _until_flat(frames: NDArray[np.float64], scene: GraspScene, gripper: Gripper) -> NDArray[np.float64]:
+def _until_flat(
+    frames: NDArray[np.float64], scene: GraspScene, gripper: Gripper, arrays: Arrays
+) -> NDArray[np.float64]:
     """(K,) how far along each frame's z the finger tips can go until they are over what lies flat beside the object."""
     if not len(scene.flat):
         return np.full(len(frames), np.inf)
-    x, y, z = in_frames(frames, scene.flat)
+    x, y, z = arrays.in_frames(frames, scene.flat)
     aside = gripper.max_opening_m / 2 + gripper.finger_thickness_m + PLANE_MARGIN_M
-    below = (np.abs(x) < gripper.finger_width_m / 2 + PLANE_MARGIN_M) & (np.abs(y) < aside)
-    return arrays_on("cpu").least_where(z, below).astype(np.float64) - plane_margin_m(scene)
+    below = (abs(x) < gripper.finger_width_m / 2 + PLANE_MARGIN_M) & (abs(y) < aside)
+    return arrays.least_where(z, below).astype(np.float64) - plane_margin_m(scene)
 
 
 def _grips(
