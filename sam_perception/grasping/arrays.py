@@ -7,6 +7,7 @@ numpy's in any case.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Protocol
 
 import numpy as np
@@ -62,6 +63,27 @@ class Arrays(Protocol):
 
     def greatest_at(self, values: Array, places: Array, count: int) -> Floats:
         """(count,) the greatest of the (E,) values at each place, of (E,) in any order; -inf where there is none."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Entries:
+    """E points, each of an object's surface and in the frame of one of K grasps.
+
+    Attributes:
+        arrays: that they are reckoned with.
+        grasp: (E,) which of the grasps, in rising order.
+        point: (E,) which of the surface's points.
+        x: (E,) across the fingers, likewise y along the closing direction and z along the approach.
+        y: see above.
+        z: see above.
+    """
+
+    arrays: Arrays
+    grasp: Array
+    point: Array
+    x: Array
+    y: Array
+    z: Array
 
 
 def arrays_on(device: str) -> Arrays:

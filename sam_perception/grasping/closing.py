@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_perception.grasping.arrays import Array, Arrays, Floats, arrays_on
+from sam_perception.grasping.arrays import Array, Arrays, Entries, Floats, arrays_on
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.hypotheses import MIN_GAP_M, Hypotheses
 from sam_perception.grasping.merits import Contents, merits_of
@@ -55,19 +55,13 @@ class Grips:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Strips:
-    """The surface's points that the fingers' planes come by: E entries, each a point in the frame of a hypothesis.
+class _Strips(Entries):
+    """The surface's points that the fingers' planes come by, in the frames of K hypotheses.
 
     A finger is as wide as a strip of the object, and what is aside of it only the palm can meet: most of the points of
     K hypotheses need no further look.
 
     Attributes:
-        arrays: that the entries are reckoned with.
-        grasp: (E,) which of the K hypotheses, in rising order.
-        point: (E,) which of the surface's points.
-        x: (E,) across the fingers, likewise y along the closing direction and z along the approach.
-        y: see above.
-        z: see above.
         column: (E,) bool: whether it comes between the fingers at some depth.
         first: (K,) least z in the column.
         last: (K,) greatest z in the column.
@@ -75,12 +69,6 @@ class _Strips:
         near_palm: (K,) least z of those that it may meet when it is moved along the closing direction.
     """
 
-    arrays: Arrays
-    grasp: Array
-    point: Array
-    x: Array
-    y: Array
-    z: Array
     column: Array
     first: Floats
     last: Floats

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sam_perception.grasping.arrays import Array, Arrays, Floats
+from sam_perception.grasping.arrays import Array, Entries, Floats
 from sam_perception.grasping.gripper import Gripper
 from sam_perception.grasping.scene import GraspScene
 from sam_perception.grasping.surface import Surface
@@ -43,26 +43,14 @@ _NARROWER_M = 0.02  # than the widest opening: enough for errors of the pose
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Contents:
-    """What is between the fingers of K grasps: E entries, each a point of the surface in the frame of a grasp's TCP.
+class Contents(Entries):
+    """What is between the fingers of K grasps, in the frames of their TCPs; y = 0 is midway between the contacts.
 
     Attributes:
-        arrays: that the entries are reckoned with.
-        grasp: (E,) which of the grasps, in rising order.
-        point: (E,) which of the surface's points.
-        x: (E,), likewise y and z.
-        y: see above; 0 is midway between the contacts.
-        z: see above.
         widths_m: (K,) of what is between the fingers.
         beyond_m: (K,) how far it goes on beyond the finger tips.
     """
 
-    arrays: Arrays
-    grasp: Array
-    point: Array
-    x: Array
-    y: Array
-    z: Array
     widths_m: NDArray[np.float64]
     beyond_m: Floats
 
@@ -163,43 +151,31 @@ def _both_sides(
         arrays.take(values, outer) for values in (contents.grasp, contents.point, contents.x, contents.y, contents.z)
     )
     touches = arrays.take(halves, grasp) - abs(y) < _CONTACT_M
-    entries = _Entries(arrays, grasp, point, x, y, z - gripper.tip_m, touches, len(poses))
+    entries = _NearPads(arrays, grasp, point, x, y, z - gripper.tip_m, touches, len(poses))
     ends = contents.beyond_m < _GOES_ON_M
     both = [entries.where(side) for side in (y > 0, y <= 0)]
     return [_touched(side, poses, surface, gripper) for side in both], [_slope(side, gripper, ends) for side in both]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Entries:
-    """Points near the pads, of all grasps in one list: (E,) each.
+class _NearPads(Entries):
+    """Points near the pads, their z from the finger tips on.
 
     Attributes:
-        arrays: that they are reckoned with.
-        grasp: which of the ``count`` grasps.
-        point: which of the surface's points.
-        x: in the grasp's frame, likewise y and z; z from the finger tips on.
-        y: see above.
-        z: see above.
-        touches: whether the pad touches it.
+        touches: (E,) bool: whether the pad touches it.
         count: of the grasps.
     """
 
-    arrays: Arrays
-    grasp: Array
-    point: Array
-    x: Array
-    y: Array
-    z: Array
     touches: Array
     count: int
 
-    def where(self, keep: Array) -> _Entries:
+    def where(self, keep: Array) -> _NearPads:
         """Those that are kept."""
         some = self.arrays.where(keep)
         grasp, point, x, y, z, touches = (
             self.arrays.take(values, some) for values in (self.grasp, self.point, self.x, self.y, self.z, self.touches)
         )
-        return _Entries(self.arrays, grasp, point, x, y, z, touches, self.count)
+        return _NearPads(self.arrays, grasp, point, x, y, z, touches, self.count)
 
     def mean(self, values: Array) -> NDArray[np.float64]:
         """(count,) mean of (E,) values for each grasp; 0 without any."""
@@ -207,7 +183,7 @@ class _Entries:
 
 
 def _touched(
-    entries: _Entries, poses: NDArray[np.float64], surface: Surface, gripper: Gripper
+    entries: _NearPads, poses: NDArray[np.float64], surface: Surface, gripper: Gripper
 ) -> dict[str, NDArray[np.float64]]:
     """Means over the points that one pad touches: normals along the closing axis, place, spread, share observed."""
     arrays, touched = entries.arrays, entries.where(entries.touches)
@@ -226,7 +202,7 @@ def _touched(
     }
 
 
-def _slope(entries: _Entries, gripper: Gripper, ends: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _slope(entries: _NearPads, gripper: Gripper, ends: NDArray[np.bool_]) -> NDArray[np.float64]:
     """(count,) how much what one pad touches leans against it: across the finger, and towards the finger tip.
 
     The outline that a pad meets is the outermost point in each of 3 x 3 fields of it. It leans across the finger by
