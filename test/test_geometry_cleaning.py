@@ -55,6 +55,24 @@ def test_flying_pixels_go_and_surfaces_stay(distance_m, share):
     assert np.count_nonzero(found & surface) < 0.01 * np.count_nonzero(surface)
 
 
+def test_what_is_left_of_a_large_mask_is_judged_as_in_a_mask_of_its_own():
+    """Only the rows and columns that have points are looked at."""
+    truth, inside = box_before_wall(0.7)
+    depth, _ = smeared(truth)
+    cloud = deproject_mask(frame_of(depth.astype(np.float32)), Mask.from_array(np.ones(depth.shape, bool)))
+    rows, columns = np.nonzero(inside)
+    corner = np.zeros(depth.shape, bool)  # of the box, with what smears beyond it
+    corner[rows.max() - 30 : rows.max() + 9, columns.max() - 40 : columns.max() + 9] = True
+    u, v = cloud.pixels.T
+    left = cloud.select(corner[v, u])
+    alone = deproject_mask(cloud.frame, Mask.from_array(corner))
+    assert left.seen.shape != alone.seen.shape
+    np.testing.assert_array_equal(left.pixels, alone.pixels)
+    found = flying_pixels(left, CloudCleaning())
+    assert 0 < np.count_nonzero(found) < len(found)
+    np.testing.assert_array_equal(found, flying_pixels(alone, CloudCleaning()))
+
+
 @pytest.mark.parametrize("tilt_deg", [0.0, 50.0, 75.0])
 def test_a_steep_surface_is_no_flying_pixel(tilt_deg):
     depth, _ = cast([Table(table_pose(0.7, tilt_deg))])

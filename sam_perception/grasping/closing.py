@@ -83,7 +83,7 @@ class _Strips(Entries):
         near_palm = arrays.least_where(z, aside < palm[0] / 2 + OWN_MARGIN_M)
         under_palm = arrays.least_where(z, (aside < palm[0] / 2) & (abs(y) < palm[1] / 2))
         at = arrays.where(aside < gripper.finger_width_m / 2 + OWN_MARGIN_M)
-        grasp = at // max(1, len(surface.points))
+        grasp = at // len(surface.points)
         point = at - grasp * len(surface.points)
         x, y, z = (arrays.take(each.reshape(-1), at) for each in (x, y, z))
         half = arrays.of(np.minimum(hypotheses.widths_m / 2 + _SEARCH_M, gripper.max_opening_m / 2))

@@ -169,8 +169,8 @@ class GraspScene:
         return toward_camera / max(float(np.linalg.norm(toward_camera)), 1e-9)
 
     @functools.cached_property
-    def depth_m(self) -> float:
-        """Of the object in the median; 0 of an empty cloud."""
+    def distance_m(self) -> float:
+        """How deep in the image the object is, in the median; 0 of an empty cloud."""
         return float(np.median(self.cloud[:, 2])) if len(self.cloud) else 0.0
 
     @functools.cached_property

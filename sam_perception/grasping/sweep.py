@@ -91,7 +91,7 @@ def _touches_plane(
 
 def plane_margin_m(scene: GraspScene) -> float:
     """How far a gripper stays from the plane."""
-    return PLANE_MARGIN_M + 0.5 * depth_noise_m(scene.depth_m)
+    return PLANE_MARGIN_M + 0.5 * depth_noise_m(scene.distance_m)
 
 
 def lowest_m(

@@ -45,8 +45,6 @@ class _TorchArrays:
         return (first * second).sum(dim=1)
 
     def least_where(self, values: Array, mask: Array) -> Floats:
-        if not values.shape[1]:
-            return np.full(len(values), np.inf, np.float32)
         return self.to_numpy(torch.where(mask, values, torch.inf).amin(dim=1))
 
     def least(self, values: Array, grasp: Array, count: int) -> Floats:

@@ -227,7 +227,7 @@ def test_a_tensor_will_do_as_a_cloud() -> None:
     )
 
 
-@pytest.mark.parametrize("shape", ["box", "can", "nothing"])
+@pytest.mark.parametrize("shape", ["box", "box beside a card", "can", "nothing"])
 def test_torch_closes_on_the_same_grasps_as_numpy(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the processor, where both can be asked; on a GPU it is the same code."""
     torch = pytest.importorskip("torch")
@@ -235,13 +235,18 @@ def test_torch_closes_on_the_same_grasps_as_numpy(shape: str, monkeypatch: pytes
 
     surfaces = {
         "box": box_surface((0.1, 0.04, 0.05)),
+        "box beside a card": box_surface((0.1, 0.04, 0.05)),
         "can": np.concatenate([tube(0.033, 0.1), disc(0.033, 0.1)]),
         "nothing": box_surface((0.3, 0.3, 0.01)),  # wider than the gripper and too low for it
     }
     scene = scene_of(surfaces[shape])
+    if shape.endswith("card"):
+        scene = dataclasses.replace(scene, flat=in_camera(slab((-0.05, 0.03, 0.003), (0.05, 0.06, 0.003))))
     by_numpy = _plan(scene)
-    monkeypatch.setattr(closing, "arrays_on", lambda device: torch_arrays(torch.device("cpu")))
+    asked = []
+    monkeypatch.setattr(closing, "arrays_on", lambda device: asked.append(device) or torch_arrays(torch.device("cpu")))
     by_torch = _plan(scene)
+    assert asked
     assert by_torch.rejected == by_numpy.rejected
     assert len(by_torch.candidates) == len(by_numpy.candidates)
     assert bool(by_numpy.candidates) == (shape != "nothing")
